@@ -1,0 +1,44 @@
+import type { Readable } from 'node:stream'
+
+/** What is known about a stored object without reading it. */
+export interface ObjectInfo {
+  path: string
+  /** Stored bytes. */
+  size: number
+  /** When the object was written, by the store's clock. */
+  writtenAt: Date
+}
+
+/**
+ * Where backups live. Objects are written once and never changed; the path of an object is built by
+ * `object-path.ts` and by nobody else. Every implementation passes `test/core/store/contract.ts`.
+ *
+ * Transient failures (429, 5xx, time-outs, cut connections) are tried again inside the store, with
+ * jitter and a bound; what is thrown is final: `store_unavailable`, `bucket_missing`, `bucket_public`,
+ * `object_missing`, `object_exists`, `path_refused`.
+ */
+export interface Store {
+  /** For people and logs: `file:///…` or `supabase://backups`. Holds no secret. */
+  readonly url: string
+
+  /** Throws `bucket_missing`, `bucket_public` or `store_unavailable` where backups can't be kept safely. */
+  check(): Promise<void>
+
+  /**
+   * Writes a new object. An object that is already there with exactly these bytes counts as written
+   * (a lost answer may hide a finished upload); with other bytes it is `object_exists`.
+   */
+  put(path: string, body: Buffer, contentType: string, signal?: AbortSignal): Promise<void>
+
+  /** Reads an object. Throws `object_missing` before the first byte; the stream errors when cut short. */
+  get(path: string, signal?: AbortSignal): Promise<Readable>
+
+  /** Null where there is no such object. */
+  stat(path: string): Promise<ObjectInfo | null>
+
+  /** Removes objects; those that are already gone count as removed. */
+  remove(paths: readonly string[]): Promise<void>
+
+  /** Every object below the prefix, at any depth, all pages; fails rather than return a part of them. */
+  list(prefix: string): Promise<ObjectInfo[]>
+}

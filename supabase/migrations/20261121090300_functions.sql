@@ -1,0 +1,130 @@
+-- What policies, the census and the functions ask. Every security definer function here sees past row
+-- level security and is therefore short, has an empty search_path and a stated reason.
+
+create function tenantkeep.current_tenant() returns text
+  language sql stable set search_path = ''
+  as $$ select nullif(pg_catalog.current_setting('tenantkeep.tenant', true), '') $$;
+comment on function tenantkeep.current_tenant() is
+  'The tenant this transaction is confined to; null (so: no row) when none is set. After a commit the setting is an empty string, hence nullif.';
+revoke all on function tenantkeep.current_tenant() from public;
+grant execute on function tenantkeep.current_tenant() to tenantkeep_operator, tenantkeep_worker;
+
+create function tenantkeep.silence_triggers() returns void
+  language plpgsql security definer set search_path = ''
+  as $$ begin set local session_replication_role = replica; end $$;
+comment on function tenantkeep.silence_triggers() is
+  'No user trigger, cascade or foreign-key check until the end of this transaction. Definer, because setting the parameter is a right of the owner. Call it before set role.';
+revoke all on function tenantkeep.silence_triggers() from public;
+grant execute on function tenantkeep.silence_triggers() to tenantkeep_worker;
+
+create function tenantkeep.census(tenant_id text)
+  returns table (schema_name text, table_name text, row_count bigint)
+  language plpgsql stable security definer set search_path = '' set row_security = off
+  as $$
+declare
+  registered record;
+begin
+  for registered in
+    select t.schema_name, t.table_name, t.census_expression, c.relkind
+    from tenantkeep.tenant_tables t
+    join pg_catalog.pg_namespace n on n.nspname = t.schema_name
+    join pg_catalog.pg_class c on c.relnamespace = n.oid and c.relname = t.table_name
+    where t.census_expression is not null and t.class <> 'excluded'
+    order by t.position
+  loop
+    schema_name := registered.schema_name;
+    table_name := registered.table_name;
+    execute pg_catalog.format(
+      'select count(*) from %s %I.%I where %s',
+      case when registered.relkind = 'p' then '' else 'only' end,
+      registered.schema_name, registered.table_name, registered.census_expression
+    ) into row_count using census.tenant_id;
+    return next;
+  end loop;
+end
+$$;
+comment on function tenantkeep.census(text) is
+  'Counts a tenant''s rows per table past row level security, by the whole path. Definer, because it must see what a policy might hide; row_security is off so that it fails rather than counts nothing. Called in the snapshot of the backup, before set role.';
+revoke all on function tenantkeep.census(text) from public;
+grant execute on function tenantkeep.census(text) to tenantkeep_worker;
+
+create function tenantkeep.list_tenants()
+  returns table (tenant_id text, tenant_name text, skip_code text, skip_reason text)
+  language plpgsql stable security definer set search_path = '' set row_security = off
+  as $$
+declare
+  root jsonb := (select s.value from tenantkeep.settings s where s.key = 'tenant_table');
+  inactive text := (select s.value #>> '{}' from tenantkeep.settings s where s.key = 'inactive_predicate');
+begin
+  if root is null then
+    return;
+  end if;
+  return query execute pg_catalog.format(
+    'select r.%1$I::text, %2$s, '
+    '  case when p.tenant_id is not null then ''tenant_paused'' when %3$s then ''tenant_inactive'' end, '
+    '  case when p.tenant_id is not null then ''Paused by '' || p.paused_by || '': '' || p.reason '
+    '       when %3$s then ''The setting inactive_predicate says that this tenant is not active.'' end '
+    'from %4$I.%5$I r left join tenantkeep.paused_tenants p on p.tenant_id = r.%1$I::text '
+    'order by r.%1$I',
+    root ->> 'key',
+    coalesce(pg_catalog.format('r.%I::text', root ->> 'name'), 'null::text'),
+    coalesce('(' || inactive || ')', 'false'),
+    root ->> 'schema', root ->> 'table'
+  );
+end
+$$;
+comment on function tenantkeep.list_tenants() is
+  'Every tenant with its name, and why it is skipped where it is. Definer, because the worker can''t read the host''s tenant table and the daily run must see all tenants.';
+revoke all on function tenantkeep.list_tenants() from public;
+grant execute on function tenantkeep.list_tenants() to tenantkeep_worker;
+
+create function tenantkeep.administered_by(user_id text)
+  returns table (tenant_id text, role text)
+  language plpgsql stable security definer set search_path = '' set row_security = off
+  as $$
+declare
+  m jsonb := (select s.value from tenantkeep.settings s where s.key = 'membership');
+  user_type text;
+begin
+  if m is null or administered_by.user_id is null then
+    return;
+  end if;
+  select pg_catalog.format_type(a.atttypid, null) into user_type
+  from pg_catalog.pg_attribute a
+  join pg_catalog.pg_class c on c.oid = a.attrelid
+  join pg_catalog.pg_namespace n on n.oid = c.relnamespace
+  where n.nspname = m ->> 'schema' and c.relname = m ->> 'table' and a.attname = m ->> 'user'
+    and not a.attisdropped;
+  if user_type is null then
+    return;
+  end if;
+  return query execute pg_catalog.format(
+    'select %I::text, %I::text from %I.%I where %I = $1::%s and %2$I::text = any ($2) and %1$I is not null',
+    m ->> 'tenant', m ->> 'role', m ->> 'schema', m ->> 'table', m ->> 'user', user_type
+  ) using administered_by.user_id, array(select pg_catalog.jsonb_array_elements_text(m -> 'roles'));
+end
+$$;
+comment on function tenantkeep.administered_by(text) is
+  'The tenants of which a user is owner or admin, as the setting membership defines it, read now. Definer, because neither the worker nor the user may read the host''s membership table at large.';
+revoke all on function tenantkeep.administered_by(text) from public;
+grant execute on function tenantkeep.administered_by(text) to tenantkeep_worker;
+
+-- Statements that need auth, anon and authenticated run only where these exist: a plain Postgres has none.
+do $$
+begin
+  if exists (select from pg_roles where rolname = 'authenticated') and to_regprocedure('auth.uid()') is not null then
+    execute $sql$
+      create function tenantkeep.administered_tenants() returns setof text
+        language sql stable security definer set search_path = ''
+        as $f$ select a.tenant_id from tenantkeep.administered_by((select auth.uid())::text) a $f$
+    $sql$;
+    comment on function tenantkeep.administered_tenants() is
+      'The tenants of which the signed-in user is owner or admin; what the policies of the public tables ask. Definer, because users can''t call administered_by, which answers about anybody.';
+    revoke all on function tenantkeep.administered_tenants() from public;
+    grant usage on schema tenantkeep to authenticated;
+    grant execute on function tenantkeep.administered_tenants() to authenticated;
+  end if;
+end
+$$;
+
+insert into tenantkeep.migrations (version) values ('20261121090300');

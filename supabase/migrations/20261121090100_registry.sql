@@ -71,10 +71,11 @@ create table tenantkeep.key_functions (
   schema_name text not null,
   table_name text not null,
   columns text[] not null,
-  constraint key_functions_once unique (schema_name, table_name, columns)
+  types text[] not null,
+  constraint key_functions_once unique (schema_name, table_name, columns, types)
 );
 comment on table tenantkeep.key_functions is
-  'tenantkeep.keys_<id>() gives these columns of the current tenant''s rows of this owning table.';
+  'tenantkeep.keys_<id>() gives these columns of the current tenant''s rows of this owning table, cast to the types that the owned side has.';
 
 create table tenantkeep.ownership (
   id integer generated always as identity primary key,

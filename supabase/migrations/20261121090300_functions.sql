@@ -127,4 +127,124 @@ begin
 end
 $$;
 
+-- The two digests below read pg_catalog only, as whoever asks. Their empty search_path makes
+-- pg_get_expr and format_type print the same text in every session.
+
+create function tenantkeep.table_protection()
+  returns table (schema_name text, table_name text, digest text)
+  language sql stable set search_path = ''
+  as $$
+    select n.nspname::text, c.relname::text,
+      md5(concat_ws('|', c.relkind, c.relrowsecurity, (
+        select string_agg(concat_ws(',', p.polname, p.polcmd, p.polpermissive,
+            (select string_agg(r.rolname, '+' order by r.rolname)
+             from pg_catalog.pg_roles r where r.oid = any (p.polroles)),
+            pg_catalog.pg_get_expr(p.polqual, p.polrelid),
+            pg_catalog.pg_get_expr(p.polwithcheck, p.polrelid)), ';' order by p.polname)
+        from pg_catalog.pg_policy p
+        where p.polrelid = c.oid and p.polname like 'zz\_tenantkeep\_%'
+      ), (
+        select string_agg(x.privilege_type, '+' order by x.privilege_type)
+        from pg_catalog.aclexplode(c.relacl) x
+        join pg_catalog.pg_roles g on g.oid = x.grantee and g.rolname = 'tenantkeep_operator'
+      )))
+    from tenantkeep.tenant_tables t
+    join pg_catalog.pg_namespace n on n.nspname = t.schema_name
+    join pg_catalog.pg_class c on c.relnamespace = n.oid and c.relname = t.table_name
+    where t.class <> 'excluded'
+  $$;
+comment on function tenantkeep.table_protection() is
+  'A digest per registered table of what confines us on it: row level security, our policies, our grants. init records it, every backup compares it.';
+revoke all on function tenantkeep.table_protection() from public;
+grant execute on function tenantkeep.table_protection() to tenantkeep_worker, tenantkeep_operator;
+
+create function tenantkeep.table_fingerprints()
+  returns table (schema_name text, table_name text, columns text, keys text, access text)
+  language sql stable set search_path = ''
+  as $$
+    with recursive host as (
+      select c.oid, n.nspname, c.relname, c.relkind, c.relrowsecurity, c.relforcerowsecurity,
+        c.relowner, c.relacl
+      from pg_catalog.pg_class c
+      join pg_catalog.pg_namespace n on n.oid = c.relnamespace
+      where c.relkind in ('r', 'p') and not c.relispartition
+        and n.nspname in (
+          select jsonb_array_elements_text(s.value) from tenantkeep.settings s where s.key = 'host_schemas'
+        )
+        and (n.nspname, c.relname) not in (('public', 'tenant_backups'), ('public', 'backup_logs'))
+    ), attribute as (
+      select h.oid, a.attnum, a.attname, a.atttypid, a.atttypmod, a.attnotnull, a.attidentity,
+        a.attgenerated, a.attcollation
+      from host h
+      join pg_catalog.pg_attribute a on a.attrelid = h.oid and a.attnum > 0 and not a.attisdropped
+    ), used_type as (
+      -- Domains, enums, composites and what they are made of: a new label or attribute changes them.
+      select oid as relation, atttypid as type from attribute
+      union
+      select u.relation, part.type
+      from used_type u
+      join pg_catalog.pg_type t on t.oid = u.type
+      cross join lateral (
+        select t.typbasetype where t.typtype = 'd'
+        union all select t.typelem where t.typelem <> 0
+        union all select a.atttypid from pg_catalog.pg_attribute a
+          where t.typtype = 'c' and a.attrelid = t.typrelid and a.attnum > 0 and not a.attisdropped
+      ) as part (type)
+    )
+    select h.nspname::text, h.relname::text,
+      md5(concat_ws('|', (
+        select string_agg(concat_ws(',', a.attnum, a.attname,
+            pg_catalog.format_type(a.atttypid, a.atttypmod), a.attnotnull, a.attidentity,
+            a.attgenerated), ';' order by a.attnum)
+        from attribute a where a.oid = h.oid
+      ), (
+        select string_agg(concat_ws(',', t.oid::regtype,
+            (select string_agg(e.enumlabel, '+' order by e.enumsortorder)
+             from pg_catalog.pg_enum e where e.enumtypid = t.oid),
+            pg_catalog.format_type(t.typbasetype, t.typtypmod), t.typnotnull,
+            (select string_agg(pg_catalog.pg_get_constraintdef(k.oid), '+' order by k.conname)
+             from pg_catalog.pg_constraint k where k.contypid = t.oid),
+            (select string_agg(concat_ws(' ', ca.attname,
+                pg_catalog.format_type(ca.atttypid, ca.atttypmod)), '+' order by ca.attnum)
+             from pg_catalog.pg_attribute ca
+             where t.typtype = 'c' and ca.attrelid = t.typrelid and ca.attnum > 0
+               and not ca.attisdropped)), ';' order by t.oid::regtype::text)
+        from used_type u
+        join pg_catalog.pg_type t on t.oid = u.type and t.typtype in ('d', 'e', 'c')
+        where u.relation = h.oid
+      ))),
+      md5(concat_ws('|', (
+        select string_agg(concat_ws(',', k.conname, k.contype, k.condeferrable, k.convalidated,
+            pg_catalog.pg_get_constraintdef(k.oid)), ';' order by k.conname)
+        from pg_catalog.pg_constraint k where k.conrelid = h.oid or k.confrelid = h.oid
+      ), (
+        select string_agg(pg_catalog.pg_get_indexdef(i.indexrelid), ';' order by i.indexrelid::regclass::text)
+        from pg_catalog.pg_index i where i.indrelid = h.oid and i.indisunique
+      ))),
+      md5(concat_ws('|', h.relkind, h.relrowsecurity, h.relforcerowsecurity,
+        pg_catalog.pg_get_userbyid(h.relowner), h.relacl::text, (
+        select string_agg(concat_ws(',', p.polname, p.polcmd, p.polpermissive,
+            p.polroles::regrole[]::text, pg_catalog.pg_get_expr(p.polqual, p.polrelid),
+            pg_catalog.pg_get_expr(p.polwithcheck, p.polrelid)), ';' order by p.polname)
+        from pg_catalog.pg_policy p
+        where p.polrelid = h.oid and (
+          0 = any (p.polroles)
+          or exists (
+            select from pg_catalog.pg_roles r
+            where r.oid = any (p.polroles)
+              and pg_catalog.pg_has_role('tenantkeep_operator', r.oid, 'usage')
+          )
+        )
+      ), (
+        select string_agg(concat_ws(',', g.tgname, g.tgenabled), ';' order by g.tgname)
+        from pg_catalog.pg_trigger g where g.tgrelid = h.oid and not g.tgisinternal
+      )))
+    from host h
+    order by 1, 2
+  $$;
+comment on function tenantkeep.table_fingerprints() is
+  'A digest per host table and topic: columns with their types, keys, and what grants or denies access. Taken with every backup, so that a change shows the same night.';
+revoke all on function tenantkeep.table_fingerprints() from public;
+grant execute on function tenantkeep.table_fingerprints() to tenantkeep_worker;
+
 insert into tenantkeep.migrations (version) values ('20261121090300');

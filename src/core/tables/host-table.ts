@@ -1,0 +1,33 @@
+/** A table of the host application as `pg_catalog` describes it; what discovery reasons about. */
+export interface HostTable {
+  schema: string
+  name: string
+  /** `p` is a partitioned table: its rows live in leaves, which are no tables of their own to us. */
+  kind: 'r' | 'p'
+  hasRowSecurity: boolean
+  columns: HostColumn[]
+  /** In key order; empty where there is none. */
+  primaryKey: string[]
+  foreignKeys: HostForeignKey[]
+}
+
+export interface HostColumn {
+  name: string
+  /** As `format_type` prints it without modifiers; schema-qualified unless built in. */
+  type: string
+  isNullable: boolean
+}
+
+export interface HostForeignKey {
+  name: string
+  columns: string[]
+  targetSchema: string
+  targetTable: string
+  targetColumns: string[]
+  cascadesOnDelete: boolean
+}
+
+/** `public.customers`: how people name a table on the command line and in answers. */
+export function tableName(table: { schema: string; name: string }): string {
+  return `${table.schema}.${table.name}`
+}

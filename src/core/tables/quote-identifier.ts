@@ -1,0 +1,17 @@
+import { escapeIdentifier } from 'pg'
+
+/** The one place where names become SQL. Names come from the live catalog, never from a request. */
+export function quoteIdentifier(name: string): string {
+  return escapeIdentifier(name)
+}
+
+/** Quoted and qualified: `"public"."customers"`. */
+export function quoteTable(table: { schema: string; name: string }): string {
+  return `${quoteIdentifier(table.schema)}.${quoteIdentifier(table.name)}`
+}
+
+/** A list of quoted columns; with an alias, each is qualified by it. */
+export function quoteColumns(columns: readonly string[], alias?: string): string {
+  const prefix = alias === undefined ? '' : `${quoteIdentifier(alias)}.`
+  return columns.map((column) => prefix + quoteIdentifier(column)).join(', ')
+}

@@ -1,0 +1,90 @@
+import { z } from 'zod'
+import type { Queryable } from '../database/database.ts'
+import type { HostTable } from './host-table.ts'
+
+const HostTableRow = z.object({
+  schema: z.string(),
+  name: z.string(),
+  kind: z.enum(['r', 'p']),
+  hasRowSecurity: z.boolean(),
+  columns: z.array(z.object({ name: z.string(), type: z.string(), isNullable: z.boolean() })),
+  primaryKey: z.array(z.string()),
+  foreignKeys: z.array(
+    z.object({
+      name: z.string(),
+      columns: z.array(z.string()),
+      targetSchema: z.string(),
+      targetTable: z.string(),
+      targetColumns: z.array(z.string()),
+      cascadesOnDelete: z.boolean(),
+    }),
+  ),
+})
+
+// Leaves of partitioned tables are left out: the parent stands for them, and foreign keys which the
+// parent hands down to its leaves (conparentid) are the parent's. Tables of extensions belong to the
+// extension. A key over several columns keeps the order of conkey.
+const READ_HOST_TABLES = `
+  select
+    n.nspname as schema,
+    c.relname as name,
+    c.relkind as kind,
+    c.relrowsecurity as "hasRowSecurity",
+    (
+      select coalesce(jsonb_agg(jsonb_build_object(
+        'name', a.attname,
+        'type', pg_catalog.format_type(a.atttypid, null),
+        'isNullable', not a.attnotnull
+      ) order by a.attnum), '[]')
+      from pg_catalog.pg_attribute a
+      where a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped
+    ) as columns,
+    (
+      select coalesce(jsonb_agg(a.attname order by k.position), '[]')
+      from pg_catalog.pg_constraint p
+      cross join unnest(p.conkey) with ordinality as k (attnum, position)
+      join pg_catalog.pg_attribute a on a.attrelid = c.oid and a.attnum = k.attnum
+      where p.conrelid = c.oid and p.contype = 'p'
+    ) as "primaryKey",
+    (
+      select coalesce(jsonb_agg(jsonb_build_object(
+        'name', f.conname,
+        'columns', (
+          select jsonb_agg(a.attname order by k.position)
+          from unnest(f.conkey) with ordinality as k (attnum, position)
+          join pg_catalog.pg_attribute a on a.attrelid = f.conrelid and a.attnum = k.attnum
+        ),
+        'targetSchema', tn.nspname,
+        'targetTable', tc.relname,
+        'targetColumns', (
+          select jsonb_agg(a.attname order by k.position)
+          from unnest(f.confkey) with ordinality as k (attnum, position)
+          join pg_catalog.pg_attribute a on a.attrelid = f.confrelid and a.attnum = k.attnum
+        ),
+        'cascadesOnDelete', f.confdeltype = 'c'
+      ) order by f.conname), '[]')
+      from pg_catalog.pg_constraint f
+      join pg_catalog.pg_class tc on tc.oid = f.confrelid
+      join pg_catalog.pg_namespace tn on tn.oid = tc.relnamespace
+      where f.conrelid = c.oid and f.contype = 'f' and f.conparentid = 0
+    ) as "foreignKeys"
+  from pg_catalog.pg_class c
+  join pg_catalog.pg_namespace n on n.oid = c.relnamespace
+  where n.nspname = any ($1)
+    and c.relkind in ('r', 'p')
+    and not c.relispartition
+    and (n.nspname, c.relname) not in (('public', 'tenant_backups'), ('public', 'backup_logs'))
+    and not exists (
+      select from pg_catalog.pg_depend d
+      where d.classid = 'pg_catalog.pg_class'::regclass and d.objid = c.oid and d.deptype = 'e'
+    )
+  order by n.nspname, c.relname`
+
+/** Every table of these schemas that could hold tenant rows, Tenantkeep's own left out. */
+export async function readCatalog(
+  database: Queryable,
+  schemas: readonly string[],
+): Promise<HostTable[]> {
+  const { rows } = await database.query(READ_HOST_TABLES, [schemas])
+  return z.array(HostTableRow).parse(rows)
+}

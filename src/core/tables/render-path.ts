@@ -1,0 +1,151 @@
+/**
+ * Turns ownership into SQL. Three texts say the same thing, each where it is fast and allowed:
+ *
+ *   row expression     what both policies and our own statements ask of a row; owners' keys come from
+ *                      key functions, since a subselect on the owner inside a policy is a thousand times
+ *                      slower and can end in «infinite recursion detected in policy»
+ *   key function body  the keys of the current tenant's rows of one owner, by the whole flattened path
+ *   census expression  the flattened path again, with $1 for the tenant, counted past row level security
+ */
+import type { HostTable } from './host-table.ts'
+import { tableName } from './host-table.ts'
+import type { Classification, ClassifiedTable, OwnershipEdge } from './ownership.ts'
+import { quoteColumns, quoteIdentifier, quoteTable } from './quote-identifier.ts'
+
+/** Policies see a stable value once per statement, not once per row, because it is a subselect. */
+const CURRENT_TENANT = '(select tenantkeep.current_tenant())'
+const CENSUS_TENANT = '$1'
+
+export type Registry = ReadonlyMap<string, ClassifiedTable>
+
+/** `only` keeps the rows of inheriting tables out; a partitioned table has no rows but its leaves'. */
+export function fromClause(table: Pick<HostTable, 'schema' | 'name' | 'kind'>): string {
+  return `from ${table.kind === 'p' ? '' : 'only '}${quoteTable(table)}`
+}
+
+/** The condition of both policies; `keysOf` gives the call of the key function for an edge. */
+export function renderRowExpression(
+  classification: Classification,
+  keysOf: (edge: OwnershipEdge) => string,
+): string | null {
+  return render(classification, CURRENT_TENANT, null, keysOf)
+}
+
+/** The condition that the census counts by. */
+export function renderCensusExpression(
+  registry: Registry,
+  classification: Classification,
+): string | null {
+  return render(classification, CENSUS_TENANT, null, ownersByPath(registry, CENSUS_TENANT, 1))
+}
+
+/**
+ * The body of a key function: an owner's key columns for the current tenant, cast to the types of the
+ * columns that refer to them (never the other way round: a cast on the child's column would cost its index).
+ */
+export function renderKeys(
+  registry: Registry,
+  edge: OwnershipEdge,
+  types: readonly string[],
+): string {
+  return selectOwnerKeys(registry, edge, CURRENT_TENANT, 1, types)
+}
+
+/** How a person reads the path: `sales_order_items.sales_order_id → sales_orders.organization_id`. */
+export function describePath(registry: Registry, table: ClassifiedTable): string {
+  const { classification } = table
+  const own = table.table.name
+  switch (classification.class) {
+    case 'root':
+    case 'direct':
+      return `${own}.${classification.tenantColumn}`
+    case 'custom':
+      return classification.predicate
+    case 'child':
+      return classification.edges
+        .map((edge) => {
+          const owner = registry.get(ownerOf(edge))
+          const rest = owner === undefined ? edge.ownerTable : describePath(registry, owner)
+          return `${own}.${edge.columns.join('+')} → ${rest}`
+        })
+        .join(', else ')
+    case 'shared':
+      return ''
+    case 'excluded':
+      return classification.reason
+  }
+}
+
+function render(
+  classification: Classification,
+  tenant: string,
+  alias: string | null,
+  ownersOf: (edge: OwnershipEdge) => string,
+): string | null {
+  switch (classification.class) {
+    case 'root':
+    case 'direct': {
+      const column = quoteColumns([classification.tenantColumn], alias ?? undefined)
+      return `${column} = ${tenant}::${classification.tenantType}`
+    }
+    case 'custom':
+      return `(${classification.predicate.replaceAll('{tenant}', tenant)})`
+    case 'child':
+      return renderEdges(classification.edges, alias, ownersOf)
+    case 'shared':
+    case 'excluded':
+      return null
+  }
+}
+
+/** The next edge counts only where a column of the former is null: a plain «or» would let in rows whose first owner is a neighbour. */
+function renderEdges(
+  edges: readonly OwnershipEdge[],
+  alias: string | null,
+  ownersOf: (edge: OwnershipEdge) => string,
+): string {
+  const [first, ...rest] = edges
+  if (first === undefined) return 'false'
+  const columns = quoteColumns(first.columns, alias ?? undefined)
+  const left = first.columns.length === 1 ? columns : `(${columns})`
+  const owned = `${left} in (${ownersOf(first)})`
+  if (rest.length === 0) return owned
+  const isNull = first.columns
+    .map((column) => `${quoteColumns([column], alias ?? undefined)} is null`)
+    .join(' or ')
+  return `(${owned} or ((${isNull}) and ${renderEdges(rest, alias, ownersOf)}))`
+}
+
+function ownersByPath(registry: Registry, tenant: string, depth: number) {
+  return (edge: OwnershipEdge): string => selectOwnerKeys(registry, edge, tenant, depth, null)
+}
+
+function selectOwnerKeys(
+  registry: Registry,
+  edge: OwnershipEdge,
+  tenant: string,
+  depth: number,
+  types: readonly string[] | null,
+): string {
+  const owner = registry.get(ownerOf(edge))
+  if (owner === undefined) throw new Error(`The owner ${ownerOf(edge)} is not registered.`)
+  // An alias per step keeps the columns of one step from being read as those of another.
+  const alias = `owner_${depth}`
+  const keys = edge.ownerColumns.map((column, index) => {
+    const quoted = quoteColumns([column], alias)
+    const type = types?.[index]
+    return type === undefined ? quoted : `${quoted}::${type}`
+  })
+  const condition = render(
+    owner.classification,
+    tenant,
+    alias,
+    ownersByPath(registry, tenant, depth + 1),
+  )
+  const where = condition === null ? 'false' : condition
+  return `select ${keys.join(', ')} ${fromClause(owner.table)} ${quoteIdentifier(alias)} where ${where}`
+}
+
+function ownerOf(edge: OwnershipEdge): string {
+  return tableName({ schema: edge.ownerSchema, name: edge.ownerTable })
+}

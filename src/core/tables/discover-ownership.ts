@@ -11,12 +11,7 @@
  */
 import type { HostForeignKey, HostTable } from './host-table.ts'
 import { tableName } from './host-table.ts'
-import type {
-  Classification,
-  ClassifiedTable,
-  OwnershipEdge,
-  UnsettledTable,
-} from './ownership.ts'
+import type { Classification, ClassifiedTable, OwnershipEdge, UnsettledTable } from './ownership.ts'
 
 export interface DiscoveryOptions {
   root: { schema: string; name: string; key: string }

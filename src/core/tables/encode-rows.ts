@@ -1,5 +1,6 @@
-import { escapeIdentifier, escapeLiteral } from 'pg'
+import { escapeLiteral } from 'pg'
 import type { Column, ProtectedTable } from './protected-table.ts'
+import { quoteIdentifier } from './quote-identifier.ts'
 
 /**
  * How rows become lines of JSON inside Postgres, and lines become rows again. docs/format.md has the
@@ -57,7 +58,7 @@ export function selectLines(table: ProtectedTable, source?: LineSource): string 
   const from =
     source === undefined
       ? `${table.from} where ${table.rowExpression}`
-      : `from ${source.relation} as ${escapeIdentifier(table.name)}`
+      : `from ${source.relation} as ${quoteIdentifier(table.name)}`
   return `copy (select ${encodeLine(table)} collate "C" ${from} order by ${order(table)}) to stdout ${RAW_LINES}`
 }
 
@@ -68,7 +69,7 @@ export function selectLines(table: ProtectedTable, source?: LineSource): string 
  */
 export function createStaged(table: ProtectedTable, staged: string): string {
   const columns = writtenColumns(table).map(
-    (column) => `coalesce(${reference(table, column)}, null) as ${escapeIdentifier(column.name)}`,
+    (column) => `coalesce(${reference(table, column)}, null) as ${quoteIdentifier(column.name)}`,
   )
   return `create temp table ${staged} as select ${columns.join(', ')} ${table.from} with no data`
 }
@@ -114,7 +115,7 @@ function encodeValue(column: Column, name: string): string {
 }
 
 function decodeColumn(column: Column): string {
-  const name = `p.${escapeIdentifier(column.name)}`
+  const name = `p.${quoteIdentifier(column.name)}`
   const key = escapeLiteral(column.name)
   if (column.encoding === 'json') return `(l.line::json ->> ${key})::json`
   if (column.encoding !== 'jsonb') return name
@@ -131,7 +132,7 @@ function order(table: ProtectedTable): string {
 }
 
 function reference(table: ProtectedTable, column: { name: string }): string {
-  return `${escapeIdentifier(table.name)}.${escapeIdentifier(column.name)}`
+  return `${quoteIdentifier(table.name)}.${quoteIdentifier(column.name)}`
 }
 
 function literal(text: string): string {

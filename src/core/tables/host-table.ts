@@ -13,7 +13,7 @@ export interface HostTable {
 
 export interface HostColumn {
   name: string
-  /** As `format_type` prints it without modifiers; schema-qualified unless built in. */
+  /** For a cast in SQL: without modifiers, quoted and schema-qualified unless built in. */
   type: string
   isNullable: boolean
 }

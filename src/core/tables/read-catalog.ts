@@ -33,10 +33,13 @@ const READ_HOST_TABLES = `
     (
       select coalesce(jsonb_agg(jsonb_build_object(
         'name', a.attname,
-        'type', pg_catalog.format_type(a.atttypid, null),
+        'type', case when ty.typnamespace = 'pg_catalog'::regnamespace
+          then pg_catalog.format_type(a.atttypid, null)
+          else format('%s.%I', ty.typnamespace::regnamespace, ty.typname) end,
         'isNullable', not a.attnotnull
       ) order by a.attnum), '[]')
       from pg_catalog.pg_attribute a
+      join pg_catalog.pg_type ty on ty.oid = a.atttypid
       where a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped
     ) as columns,
     (

@@ -12,9 +12,23 @@ import { tableName } from './host-table.ts'
 import type { Classification, ClassifiedTable, OwnershipEdge } from './ownership.ts'
 import { quoteColumns, quoteIdentifier, quoteTable } from './quote-identifier.ts'
 
+/** How the end of a path is compared with the tenant, or the tenants, that are asked about. */
+interface TenantTest {
+  /** The condition on the column that holds the tenant's id. */
+  holds(column: string, type: string): string
+  /** What stands for `{tenant}` in an administrator's predicate; null where no one tenant is meant. */
+  text: string | null
+}
+
 /** Policies see a stable value once per statement, not once per row, because it is a subselect. */
-const CURRENT_TENANT = '(select tenantkeep.current_tenant())'
-const CENSUS_TENANT = '$1'
+const CURRENT_TENANT: TenantTest = {
+  holds: (column, type) => `${column} = (select tenantkeep.current_tenant())::${type}`,
+  text: '(select tenantkeep.current_tenant())',
+}
+const CENSUS_TENANT: TenantTest = {
+  holds: (column, type) => `${column} = $1::${type}`,
+  text: '$1',
+}
 
 export type Registry = ReadonlyMap<string, ClassifiedTable>
 
@@ -51,6 +65,28 @@ export function renderKeys(
   return selectOwnerKeys(registry, edge, CURRENT_TENANT, 1, types)
 }
 
+/** The condition «reached from any tenant»; null where an administrator's predicate is on the path. */
+export function renderReachedExpression(
+  registry: Registry,
+  classification: Classification,
+): string | null {
+  const root = [...registry.values()].find((table) => table.classification.class === 'root')
+  if (root === undefined || root.classification.class !== 'root') return null
+  const tenants = `select t.${quoteIdentifier(root.classification.tenantColumn)} ${fromClause(root.table)} t`
+  const anyTenant: TenantTest = { holds: (column) => `${column} in (${tenants})`, text: null }
+  if (leadsThroughPredicate(registry, classification)) return null
+  return render(classification, anyTenant, null, ownersByPath(registry, anyTenant, 1))
+}
+
+function leadsThroughPredicate(registry: Registry, classification: Classification): boolean {
+  if (classification.class === 'custom') return true
+  if (classification.class !== 'child') return false
+  return classification.edges.some((edge) => {
+    const owner = registry.get(ownerOf(edge))
+    return owner !== undefined && leadsThroughPredicate(registry, owner.classification)
+  })
+}
+
 /** How a person reads the path: `sales_order_items.sales_order_id → sales_orders.organization_id`. */
 export function describePath(registry: Registry, table: ClassifiedTable): string {
   const { classification } = table
@@ -78,7 +114,7 @@ export function describePath(registry: Registry, table: ClassifiedTable): string
 
 function render(
   classification: Classification,
-  tenant: string,
+  tenant: TenantTest,
   alias: string | null,
   ownersOf: (edge: OwnershipEdge) => string,
 ): string | null {
@@ -86,10 +122,10 @@ function render(
     case 'root':
     case 'direct': {
       const column = quoteColumns([classification.tenantColumn], alias ?? undefined)
-      return `${column} = ${tenant}::${classification.tenantType}`
+      return tenant.holds(column, classification.tenantType)
     }
     case 'custom':
-      return `(${classification.predicate.replaceAll('{tenant}', tenant)})`
+      return `(${classification.predicate.replaceAll('{tenant}', tenant.text ?? 'null')})`
     case 'child':
       return renderEdges(classification.edges, alias, ownersOf)
     case 'shared':
@@ -116,14 +152,14 @@ function renderEdges(
   return `(${owned} or ((${isNull}) and ${renderEdges(rest, alias, ownersOf)}))`
 }
 
-function ownersByPath(registry: Registry, tenant: string, depth: number) {
+function ownersByPath(registry: Registry, tenant: TenantTest, depth: number) {
   return (edge: OwnershipEdge): string => selectOwnerKeys(registry, edge, tenant, depth, null)
 }
 
 function selectOwnerKeys(
   registry: Registry,
   edge: OwnershipEdge,
-  tenant: string,
+  tenant: TenantTest,
   depth: number,
   types: readonly string[] | null,
 ): string {

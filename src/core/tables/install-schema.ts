@@ -1,0 +1,43 @@
+import { readdir, readFile } from 'node:fs/promises'
+import type { Connection } from '../database/database.ts'
+
+const MIGRATIONS = new URL('../../../supabase/migrations/', import.meta.url)
+
+/**
+ * Installs or upgrades Tenantkeep's own schema on a host, by the history in `tenantkeep.migrations`; the
+ * host's own migration history is not touched. (`supabase db push` would refuse to mix the two; it is for
+ * the embedded stack.) Every migration records itself, so a database that was pushed to is up to date
+ * here too. Each migration is one transaction. Gives back the versions that were applied.
+ */
+export async function installSchema(connection: Connection): Promise<string[]> {
+  const applied = await readApplied(connection)
+  const files = (await readdir(MIGRATIONS)).filter((name) => name.endsWith('.sql')).sort()
+  const missing = files.filter((name) => !applied.has(versionOf(name)))
+  for (const name of missing) {
+    const sql = await readFile(new URL(name, MIGRATIONS), 'utf8')
+    await connection.query('begin')
+    try {
+      await connection.query(sql)
+      await connection.query('commit')
+    } catch (error) {
+      await connection.query('rollback')
+      throw error
+    }
+  }
+  return missing.map(versionOf)
+}
+
+function versionOf(file: string): string {
+  return file.slice(0, file.indexOf('_'))
+}
+
+async function readApplied(connection: Connection): Promise<Set<string>> {
+  const { rows: tables } = await connection.query<{ exists: boolean }>(
+    `select to_regclass('tenantkeep.migrations') is not null as exists`,
+  )
+  if (tables[0]?.exists !== true) return new Set()
+  const { rows } = await connection.query<{ version: string }>(
+    'select version from tenantkeep.migrations',
+  )
+  return new Set(rows.map((row) => row.version))
+}

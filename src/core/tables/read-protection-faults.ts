@@ -1,0 +1,32 @@
+import type { Queryable } from '../database/database.ts'
+
+export interface ProtectionFault {
+  /** `schema.table` */
+  table: string
+  fault: string
+}
+
+/**
+ * Registered tables whose protection is not as `init` left it: gone, row level security off, a policy or
+ * a grant missing or changed. While there is one, no backup may be called complete.
+ */
+export async function readProtectionFaults(database: Queryable): Promise<ProtectionFault[]> {
+  const { rows } = await database.query<ProtectionFault>(
+    `select t.schema_name || '.' || t.table_name as "table",
+       case
+         when c.oid is null then 'the table is gone'
+         when not c.relrowsecurity and t.class <> 'shared' then 'row level security is off'
+         when t.policy_digest is null then 'init has not finished with it'
+         else 'a policy or a grant of ours is missing or was changed'
+       end as fault
+     from tenantkeep.tenant_tables t
+     left join pg_catalog.pg_namespace n on n.nspname = t.schema_name
+     left join pg_catalog.pg_class c
+       on c.relnamespace = n.oid and c.relname = t.table_name and c.relkind in ('r', 'p')
+     left join tenantkeep.table_protection() p using (schema_name, table_name)
+     where t.class <> 'excluded' and t.policy_digest is distinct from p.digest
+       or t.class <> 'excluded' and p.digest is null
+     order by 1`,
+  )
+  return rows
+}

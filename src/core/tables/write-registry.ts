@@ -1,0 +1,201 @@
+import type { Connection } from '../database/database.ts'
+import { tableName } from './host-table.ts'
+import type { ClassifiedTable, OwnershipEdge } from './ownership.ts'
+import { quoteIdentifier } from './quote-identifier.ts'
+import type { Registry } from './render-path.ts'
+import { renderCensusExpression, renderKeys, renderRowExpression } from './render-path.ts'
+
+/**
+ * Writes registry, ownership and key functions as one transaction; nothing here touches a host table.
+ * Rows that are already right are left alone. Gives back each table's row expression, by name.
+ */
+export async function writeRegistry(
+  connection: Connection,
+  registry: Registry,
+): Promise<ReadonlyMap<string, string | null>> {
+  const keyFunctions = new Map<OwnershipEdge, number>()
+  const rowExpressions = new Map<string, string | null>()
+  await connection.query('begin')
+  try {
+    for (const table of registry.values()) {
+      if (table.classification.class !== 'child') continue
+      for (const edge of table.classification.edges) {
+        keyFunctions.set(edge, await ensureKeyFunction(connection, registry, table, edge))
+      }
+    }
+    await removeVanishedTables(connection, registry)
+    for (const table of registry.values()) {
+      const rowExpression = renderRowExpression(table.classification, (edge) =>
+        callKeyFunction(keyFunctions.get(edge) ?? 0, edge.columns.length),
+      )
+      rowExpressions.set(tableName(table.table), rowExpression)
+      const census = renderCensusExpression(registry, table.classification)
+      await writeTable(connection, table, rowExpression, census)
+    }
+    for (const table of registry.values()) await writeEdges(connection, table, keyFunctions)
+    await connection.query('commit')
+  } catch (error) {
+    await connection.query('rollback')
+    throw error
+  }
+  return rowExpressions
+}
+
+function callKeyFunction(id: number, columns: number): string {
+  if (columns === 1) return `select tenantkeep.keys_${id}()`
+  const names = Array.from({ length: columns }, (_, index) => `k.c${index}`)
+  return `select ${names.join(', ')} from tenantkeep.keys_${id}() k`
+}
+
+async function ensureKeyFunction(
+  connection: Connection,
+  registry: Registry,
+  table: ClassifiedTable,
+  edge: OwnershipEdge,
+): Promise<number> {
+  const types = edge.columns.map(
+    (name) => table.table.columns.find((column) => column.name === name)?.type ?? 'text',
+  )
+  const params = [edge.ownerSchema, edge.ownerTable, edge.ownerColumns, types]
+  const found = await connection.query<{ id: number }>(
+    `select id from tenantkeep.key_functions
+     where schema_name = $1 and table_name = $2 and columns = $3 and types = $4`,
+    params,
+  )
+  const inserted =
+    found.rows[0] ??
+    (
+      await connection.query<{ id: number }>(
+        `insert into tenantkeep.key_functions (schema_name, table_name, columns, types)
+         values ($1, $2, $3, $4) returning id`,
+        params,
+      )
+    ).rows[0]
+  if (inserted === undefined) throw new Error('The key function was not registered.')
+  const { id } = inserted
+  const returns =
+    types.length === 1
+      ? `setof ${types[0]}`
+      : `table (${types.map((type, index) => `c${index} ${type}`).join(', ')})`
+  const body = renderKeys(registry, edge, types)
+  // Only where something changed: replacing a function locks it and wakes every cached plan.
+  const current = await connection.query<{ body: string }>(
+    `select p.prosrc as body from pg_catalog.pg_proc p
+     where p.pronamespace = 'tenantkeep'::regnamespace and p.proname = $1`,
+    [`keys_${id}`],
+  )
+  if (current.rows[0]?.body === body) return id
+  await connection.query(
+    `create or replace function tenantkeep.keys_${id}() returns ${returns}
+       language sql stable security definer set search_path = '' set row_security = off
+       as ${quoteBody(body)}`,
+  )
+  await connection.query(`revoke all on function tenantkeep.keys_${id}() from public`)
+  await connection.query(`grant execute on function tenantkeep.keys_${id}() to tenantkeep_operator`)
+  return id
+}
+
+/** A dollar quote that the body can't end, whatever names it holds. */
+function quoteBody(body: string): string {
+  let tag = 'keys'
+  while (body.includes(`$${tag}$`)) tag += '_'
+  return `$${tag}$${body}$${tag}$`
+}
+
+async function removeVanishedTables(connection: Connection, registry: Registry): Promise<void> {
+  await connection.query(
+    `delete from tenantkeep.tenant_tables t
+     where not (t.schema_name || '.' || t.table_name = any ($1))`,
+    [[...registry.keys()]],
+  )
+}
+
+async function writeTable(
+  connection: Connection,
+  { table, classification, position }: ClassifiedTable,
+  rowExpression: string | null,
+  censusExpression: string | null,
+): Promise<void> {
+  const hasColumn = classification.class === 'root' || classification.class === 'direct'
+  await connection.query(
+    `insert into tenantkeep.tenant_tables as t (
+       schema_name, table_name, class, tenant_column, tenant_type, predicate, reason, position,
+       row_expression, census_expression
+     ) values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)
+     on conflict (schema_name, table_name) do update set
+       class = excluded.class, tenant_column = excluded.tenant_column,
+       tenant_type = excluded.tenant_type, predicate = excluded.predicate,
+       reason = excluded.reason, position = excluded.position,
+       row_expression = excluded.row_expression, census_expression = excluded.census_expression,
+       policy_digest = case
+         when t.row_expression is distinct from excluded.row_expression or t.class <> excluded.class
+         then null else t.policy_digest end
+     where (t.class, t.tenant_column, t.tenant_type, t.predicate, t.reason, t.position,
+            t.row_expression, t.census_expression)
+       is distinct from (excluded.class, excluded.tenant_column, excluded.tenant_type,
+            excluded.predicate, excluded.reason, excluded.position, excluded.row_expression,
+            excluded.census_expression)`,
+    [
+      table.schema,
+      table.name,
+      classification.class,
+      hasColumn ? classification.tenantColumn : null,
+      hasColumn ? classification.tenantType : null,
+      classification.class === 'custom' ? classification.predicate : null,
+      classification.class === 'excluded' ? classification.reason : null,
+      position,
+      rowExpression,
+      censusExpression,
+    ],
+  )
+}
+
+async function writeEdges(
+  connection: Connection,
+  { table, classification }: ClassifiedTable,
+  keyFunctions: ReadonlyMap<OwnershipEdge, number>,
+): Promise<void> {
+  const edges = classification.class === 'child' ? classification.edges : []
+  await connection.query(
+    `delete from tenantkeep.ownership where schema_name = $1 and table_name = $2 and rank > $3`,
+    [table.schema, table.name, edges.length],
+  )
+  for (const [index, edge] of edges.entries()) {
+    await connection.query(
+      `insert into tenantkeep.ownership as o (
+         schema_name, table_name, rank, columns, owner_schema, owner_table, owner_columns,
+         constraint_name, key_function
+       ) values ($1, $2, $3, $4, $5, $6, $7, $8, $9)
+       on conflict (schema_name, table_name, rank) do update set
+         columns = excluded.columns, owner_schema = excluded.owner_schema,
+         owner_table = excluded.owner_table, owner_columns = excluded.owner_columns,
+         constraint_name = excluded.constraint_name, key_function = excluded.key_function
+       where (o.columns, o.owner_schema, o.owner_table, o.owner_columns, o.constraint_name, o.key_function)
+         is distinct from (excluded.columns, excluded.owner_schema, excluded.owner_table,
+           excluded.owner_columns, excluded.constraint_name, excluded.key_function)`,
+      [
+        table.schema,
+        table.name,
+        index + 1,
+        edge.columns,
+        edge.ownerSchema,
+        edge.ownerTable,
+        edge.ownerColumns,
+        edge.constraintName,
+        keyFunctions.get(edge),
+      ],
+    )
+  }
+}
+
+/** Drops key functions that no edge uses any more; to be called once no policy does either. */
+export async function dropUnusedKeyFunctions(connection: Connection): Promise<void> {
+  const { rows } = await connection.query<{ id: number }>(
+    `delete from tenantkeep.key_functions f
+     where not exists (select from tenantkeep.ownership o where o.key_function = f.id)
+     returning f.id`,
+  )
+  for (const { id } of rows) {
+    await connection.query(`drop function if exists tenantkeep.${quoteIdentifier(`keys_${id}`)}()`)
+  }
+}

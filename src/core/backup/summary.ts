@@ -1,0 +1,163 @@
+import { createHash } from 'node:crypto'
+import { z } from 'zod'
+import { BackupError } from '../errors.ts'
+import { checkPath } from '../store/object-path.ts'
+import { checkSignature, Signature, type SigningKeys, sign } from './signature.ts'
+
+/**
+ * The summary is what makes objects a backup: it names every one of them with sizes and digests, and
+ * is signed, because a digest that lies beside the data proves nothing against whoever can write
+ * there. Later versions of this program read every earlier `format_version`.
+ */
+export const FORMAT_VERSION = 1
+
+const count = z.int().nonnegative()
+const sha256 = z.string().regex(/^[0-9a-f]{64}$/)
+
+export const SummaryPart = z.strictObject({
+  path: z.string().refine(isObjectPath, 'is not the path of a backup object'),
+  rows: count,
+  raw_bytes: count,
+  stored_bytes: count,
+  raw_sha256: sha256,
+  stored_sha256: sha256,
+})
+export type SummaryPart = z.infer<typeof SummaryPart>
+
+export const SummaryTable = z.strictObject({
+  /** `table` in public, `schema.table` elsewhere. */
+  name: z.string().min(1),
+  schema: z.string().min(1),
+  table: z.string().min(1),
+  columns: z.array(
+    z.strictObject({
+      name: z.string().min(1),
+      type: z.string().min(1),
+      encoding: z.enum(['scalar', 'jsonb', 'json', 'text', 'output']),
+    }),
+  ),
+  /** Empty for a table without one: its rows are a multiset. */
+  primary_key: z.array(z.string().min(1)),
+  rows: count,
+  raw_bytes: count,
+  stored_bytes: count,
+  parts: z.array(SummaryPart).min(1),
+})
+export type SummaryTable = z.infer<typeof SummaryTable>
+
+const content = {
+  format_version: z.literal(FORMAT_VERSION),
+  backup_id: z.uuid(),
+  organization_id: z.string().min(1),
+  organization_name: z.string().nullable(),
+  backup_type: z.enum(['daily_tenant', 'manual', 'pre_restore']),
+  /** The instant that every row of the backup was read at; UTC, microseconds, the database's clock. */
+  taken_at: z.iso.datetime({ precision: 6 }),
+  postgres_version: z.string().min(1),
+  schema_fingerprint: z.string().min(1),
+  /** In the order of ownership: a row's owner stands before the row. */
+  tables: z.array(SummaryTable),
+  totals: z.strictObject({
+    tables: count,
+    rows: count,
+    raw_bytes: count,
+    stored_bytes: count,
+  }),
+  /** Tables that nobody has classified, hence not in the backup. */
+  gaps: z.array(z.string()),
+  warnings: z.array(z.strictObject({ code: z.string(), message: z.string() })),
+  name: z.string().nullable(),
+  note: z.string().nullable(),
+  tags: z.array(z.string()),
+}
+
+export const SummaryContent = z.strictObject(content)
+export type SummaryContent = z.infer<typeof SummaryContent>
+
+export const Summary = z.strictObject({ ...content, signature: Signature })
+export type Summary = z.infer<typeof Summary>
+
+/** Signs a summary and gives the bytes of its object: JSON that a person can read, in UTF-8. */
+export function writeSummary(
+  given: SummaryContent,
+  keys: SigningKeys,
+): { summary: Summary; body: Buffer; sha256: string } {
+  const checked = SummaryContent.parse(given)
+  requireSums(checked)
+  const summary = { ...checked, signature: sign(checked, keys) }
+  const body = Buffer.from(`${JSON.stringify(summary, null, 2)}\n`, 'utf8')
+  return { summary, body, sha256: createHash('sha256').update(body).digest('hex') }
+}
+
+/**
+ * Reads a summary and proves that it is ours: shape, format version, signature, sums. Throws
+ * `backup_damaged` with the first thing that is wrong, by its path in the document.
+ */
+export function parseSummary(body: Buffer, keys: SigningKeys): Summary {
+  const document = parseJson(body)
+  const version = z.looseObject({ format_version: z.int() }).safeParse(document)
+  if (!version.success) damaged('The summary has no format version.')
+  if (version.data.format_version > FORMAT_VERSION) {
+    damaged(
+      `The summary has format version ${version.data.format_version}; this program reads up to ${FORMAT_VERSION}. Use a newer one.`,
+    )
+  }
+  const parsed = Summary.safeParse(document)
+  if (!parsed.success) damaged(`The summary is not readable: ${z.prettifyError(parsed.error)}`)
+  const { signature, ...unsigned } = parsed.data
+  checkSignature(unsigned, signature, keys)
+  requireSums(unsigned)
+  return parsed.data
+}
+
+/** Sums that don't add up mean a faulty writer, and the catalog would be wrong. */
+function requireSums(summary: SummaryContent): void {
+  for (const table of summary.tables) {
+    for (const field of ['rows', 'raw_bytes', 'stored_bytes'] as const) {
+      if (table[field] !== sum(table.parts, field)) {
+        damaged(
+          `The summary contradicts itself: ${field} of ${table.name} is not that of its parts.`,
+        )
+      }
+    }
+  }
+  const { totals, tables } = summary
+  const isRight =
+    totals.tables === tables.length &&
+    totals.rows === sum(tables, 'rows') &&
+    totals.raw_bytes === sum(tables, 'raw_bytes') &&
+    totals.stored_bytes === sum(tables, 'stored_bytes')
+  if (!isRight) damaged('The summary contradicts itself: its totals are not those of its tables.')
+  if (new Set(tables.map((table) => table.name)).size !== tables.length) {
+    damaged('The summary names a table twice.')
+  }
+}
+
+/** Adds up one field of parts or tables. */
+export function sum<Field extends 'rows' | 'raw_bytes' | 'stored_bytes'>(
+  items: readonly Record<Field, number>[],
+  field: Field,
+): number {
+  return items.reduce((total, item) => total + item[field], 0)
+}
+
+function parseJson(body: Buffer): unknown {
+  try {
+    return JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(body))
+  } catch {
+    // The parser's message quotes the text, which holds names and notes.
+    return damaged('The summary is not JSON.')
+  }
+}
+
+function isObjectPath(path: string): boolean {
+  try {
+    return checkPath(path) === path
+  } catch {
+    return false
+  }
+}
+
+function damaged(message: string): never {
+  throw new BackupError('backup_damaged', message)
+}

@@ -1,0 +1,38 @@
+import { setTimeout as sleep } from 'node:timers/promises'
+import type { Queryable } from '../database/database.ts'
+import { BackupError } from '../errors.ts'
+
+const FIRST_PAUSE_MS = 50
+const LONGEST_PAUSE_MS = 500
+
+/**
+ * The key of a tenant's lock: Postgres' own 64-bit hash of `tenantkeep.tenant:<id>`. Whatever changes
+ * or reads a tenant as a whole holds it (backup, restore, undo, prune, seed, offboard), so that no
+ * two of them meet. Two tenants whose hashes collide would wait for each other, and no more.
+ */
+const TRY_LOCK = `select pg_try_advisory_lock(hashtextextended('tenantkeep.tenant:' || $1, 0)) as locked`
+
+/**
+ * Takes the tenant's lock for the rest of the session (it ends with the lease of the connection, or
+ * with the process). Waits for at most `waitMs`, by default not at all. Throws `tenant_busy`.
+ */
+export async function lockTenant(
+  session: Queryable,
+  tenantId: string,
+  { waitMs = 0, signal }: { waitMs?: number; signal?: AbortSignal | undefined } = {},
+): Promise<void> {
+  const deadline = performance.now() + waitMs
+  for (let pause = FIRST_PAUSE_MS; ; pause = Math.min(pause * 2, LONGEST_PAUSE_MS)) {
+    const { rows } = await session.query<{ locked: boolean }>(TRY_LOCK, [tenantId])
+    if (rows[0]?.locked === true) return
+    const left = deadline - performance.now()
+    if (left <= 0) {
+      throw new BackupError(
+        'tenant_busy',
+        `Tenant ${tenantId} is being backed up, restored or pruned at this moment. Try again when that is done.`,
+        { details: { tenant_id: tenantId } },
+      )
+    }
+    await sleep(Math.min(pause, left), undefined, { signal })
+  }
+}

@@ -12,7 +12,10 @@ export interface SupabaseStoreOptions {
   retry?: Partial<RetryPolicy>
   /** How long one request may take, and how long a download may stand still, in milliseconds. */
   timeoutMs?: number
-  /** Entries per page of a listing; the service takes up to 1,000. */
+  /**
+   * Entries per page of a listing. A page that is not full is the last one, so this must not exceed
+   * what any version of the service gives at once; 100 is its own default.
+   */
   pageSize?: number
 }
 
@@ -47,7 +50,7 @@ export class SupabaseStore implements Store {
     this.#bucketName = bucket
     this.#retry = { ...DEFAULT_RETRY, ...options.retry }
     this.#timeoutMs = options.timeoutMs ?? 60_000
-    this.#pageSize = options.pageSize ?? 1_000
+    this.#pageSize = options.pageSize ?? 100
     this.#client = createClient(project.url, project.secretKey, {
       auth: { persistSession: false, autoRefreshToken: false, detectSessionInUrl: false },
       global: { fetch: (input, init) => this.#fetch(input, init) },

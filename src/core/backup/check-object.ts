@@ -1,0 +1,77 @@
+import { createHash } from 'node:crypto'
+import { BackupError } from '../errors.ts'
+import { interruptible } from '../interruptible.ts'
+import type { Store } from '../store/store.ts'
+
+/** What an object must be, from a signed summary or from the moment of writing. */
+export interface ObjectFacts {
+  path: string
+  storedBytes: number
+  storedSha256: string
+}
+
+/**
+ * Reads an object to its end and proves size and digest, holding no more than a chunk of it. Throws
+ * `object_missing`, or `backup_damaged` when it is not what it should be.
+ */
+export async function checkObject(
+  store: Store,
+  facts: ObjectFacts,
+  signal?: AbortSignal,
+): Promise<void> {
+  for await (const _ of readChecked(store, facts, signal)) {
+    // Reading is the check.
+  }
+}
+
+/** The same, keeping the bytes. */
+export async function readObject(
+  store: Store,
+  facts: ObjectFacts,
+  signal?: AbortSignal,
+): Promise<Buffer> {
+  const body = Buffer.allocUnsafeSlow(facts.storedBytes)
+  let used = 0
+  for await (const chunk of readChecked(store, facts, signal)) used += chunk.copy(body, used)
+  return body
+}
+
+/** Stops at the first byte too many, so that an object that was made huge costs nothing. */
+async function* readChecked(
+  store: Store,
+  { path, storedBytes, storedSha256 }: ObjectFacts,
+  signal?: AbortSignal,
+): AsyncGenerator<Buffer> {
+  const hash = createHash('sha256')
+  let size = 0
+  const stream = await interruptible(store.get(path, signal), signal)
+  const chunks = stream[Symbol.asyncIterator]()
+  try {
+    for (;;) {
+      const next: IteratorResult<unknown> = await interruptible(chunks.next(), signal)
+      if (next.done === true) break
+      const chunk = Buffer.isBuffer(next.value) ? next.value : Buffer.from(String(next.value))
+      size += chunk.length
+      if (size > storedBytes) break
+      hash.update(chunk)
+      yield chunk
+    }
+  } finally {
+    stream.destroy()
+  }
+  if (size !== storedBytes) {
+    throw damaged(
+      path,
+      size > storedBytes ? 'is longer' : `is shorter (${size} bytes)`,
+      `than the ${storedBytes} bytes that were written`,
+    )
+  }
+  if (hash.digest('hex') !== storedSha256)
+    throw damaged(path, 'has another SHA-256', 'than what was written')
+}
+
+function damaged(path: string, what: string, than: string): BackupError {
+  return new BackupError('backup_damaged', `The object ${path} ${what} ${than}.`, {
+    details: { path },
+  })
+}

@@ -1,0 +1,40 @@
+import { BackupError } from './errors.ts'
+
+/**
+ * Waits for work, but no longer than until the signal: whatever does not answer (a frozen store, a
+ * database behind a dead network) must not keep a backup from being recorded as failed. The work
+ * itself goes on unobserved where it can't be stopped.
+ */
+export async function interruptible<T>(work: Promise<T>, signal?: AbortSignal): Promise<T> {
+  if (signal === undefined) return work
+  work.catch(() => {})
+  throwIfInterrupted(signal)
+  const { promise, reject } = Promise.withResolvers<never>()
+  const onAbort = () => reject(interruption(signal))
+  signal.addEventListener('abort', onAbort, { once: true })
+  try {
+    return await Promise.race([work, promise])
+  } finally {
+    signal.removeEventListener('abort', onAbort)
+  }
+}
+
+/** Throws `backup_timed_out` or `backup_cancelled` once the signal has fired. */
+export function throwIfInterrupted(signal: AbortSignal | undefined): void {
+  if (signal?.aborted === true) throw interruption(signal)
+}
+
+/** What an aborted signal means: `backup_timed_out` for `AbortSignal.timeout`, else `backup_cancelled`. */
+export function interruption(signal: AbortSignal): BackupError {
+  const { reason } = signal
+  if (reason instanceof BackupError) return reason
+  return reason instanceof DOMException && reason.name === 'TimeoutError'
+    ? new BackupError(
+        'backup_timed_out',
+        'The backup was not done within the time it was given. It is tried again by the next run.',
+        { cause: reason },
+      )
+    : new BackupError('backup_cancelled', 'The backup was cancelled before it was done.', {
+        cause: reason,
+      })
+}

@@ -1,0 +1,43 @@
+import { defineConfig } from 'vitest/config'
+
+// Dates must not depend on where the tests run: a zone with an odd offset shows it. Before any worker starts.
+process.env.TZ = 'Asia/Kathmandu'
+
+export default defineConfig({
+  test: {
+    // Two cores are the least that tests are run on; Postgres wants one of them.
+    maxWorkers: 2,
+    pool: 'forks',
+    restoreMocks: true,
+    unstubEnvs: true,
+    projects: [
+      {
+        extends: true,
+        test: { name: 'unit', include: ['test/**/*.unit.test.ts'], testTimeout: 20_000 },
+      },
+      {
+        extends: true,
+        test: {
+          name: 'integration',
+          include: ['test/**/*.test.ts'],
+          exclude: ['test/**/*.unit.test.ts', 'test/e2e/**'],
+          globalSetup: 'test/support/global-setup.ts',
+          testTimeout: 60_000,
+          hookTimeout: 120_000,
+        },
+      },
+      {
+        extends: true,
+        test: {
+          name: 'e2e',
+          include: ['test/e2e/**/*.test.ts'],
+          globalSetup: 'test/support/global-setup.ts',
+          testTimeout: 120_000,
+          hookTimeout: 180_000,
+          // One browser and one stack at a time.
+          fileParallelism: false,
+        },
+      },
+    ],
+  },
+})

@@ -190,17 +190,22 @@ function lendClient(client: pg.PoolClient): { connection: Connection; requireQui
 
   const startCopy = <Stream extends Readable | Writable>(
     stream: Stream,
-    isDone: () => boolean,
+    isThrough: () => boolean,
   ): Stream => {
     requireNoCopy()
     const settled = new Promise<void>((resolve) => {
       client.once('drain', resolve)
       client.once('end', resolve)
     })
+    let isRefused = false
+    const isDone = () => isRefused || isThrough()
     copy = { isDone, settled }
     stream.on('error', (error) => {
-      // The driver's stream reports an error without closing, so whoever comes later would wait.
-      if (!stream.destroyed) stream.destroy(error)
+      // The driver reports what the server said without closing the stream; destroyed already means
+      // that the reader gave up.
+      if (stream.destroyed) return
+      isRefused = true
+      stream.destroy(error)
     })
     stream.once('close', () => {
       if (!isDone()) client.connection.stream.destroy()
@@ -218,11 +223,12 @@ function lendClient(client: pg.PoolClient): { connection: Connection; requireQui
       },
       copyOut(sql) {
         const stream = client.query(copyTo(sql))
-        return startCopy(stream, () => stream.readableEnded || stream.errored !== null)
+        return startCopy(stream, () => stream.readableEnded)
       },
       copyIn(sql) {
         const stream = client.query(copyFrom(sql))
-        return startCopy(stream, () => stream.writableFinished || stream.errored !== null)
+        // A copy in closes only when the server has answered, to its end or to its failure.
+        return startCopy(stream, () => stream.writableFinished || stream.closed)
       },
     },
     requireQuiet() {

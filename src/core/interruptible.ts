@@ -1,3 +1,4 @@
+import type { Connection } from './database/database.ts'
 import { BackupError } from './errors.ts'
 
 /**
@@ -37,4 +38,16 @@ export function interruption(signal: AbortSignal): BackupError {
     : new BackupError('backup_cancelled', 'The backup was cancelled before it was done.', {
         cause: reason,
       })
+}
+
+/** A session whose every statement gives up waiting when the signal fires. Copies see the signal themselves. */
+export function interruptibleConnection(
+  connection: Connection,
+  signal: AbortSignal | undefined,
+): Connection {
+  return {
+    query: (sql, params) => interruptible(connection.query(sql, params), signal),
+    copyOut: (sql) => connection.copyOut(sql),
+    copyIn: (sql) => connection.copyIn(sql),
+  }
 }

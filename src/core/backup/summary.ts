@@ -36,6 +36,8 @@ export const SummaryTable = z.strictObject({
       encoding: z.enum(['scalar', 'jsonb', 'json', 'text', 'output']),
     }),
   ),
+  /** Digest of the columns with their types, domains, enums and composites, as they were. */
+  fingerprint: z.string().min(1),
   /** Empty for a table without one: its rows are a multiset. */
   primary_key: z.array(z.string().min(1)),
   rows: count,

@@ -1,0 +1,312 @@
+import type { Queryable } from '../database/database.ts'
+import { BackupError } from '../errors.ts'
+import type { Actor } from '../services.ts'
+import { backupStamp } from '../store/object-path.ts'
+import type { BackupChanges } from './describe-changes.ts'
+
+/**
+ * The catalog row of a backup and its line in the journal, always written together in one statement.
+ * The change from `running` to `complete` is the commit point of a backup: it happens once, and only
+ * to a row that nobody has declared dead meanwhile.
+ */
+export interface Backup {
+  id: string
+  organizationId: string
+  organizationName: string | null
+  backupType: 'daily_tenant' | 'manual' | 'pre_restore'
+  status: 'running' | 'complete' | 'failed' | 'cancelled' | 'pruned'
+  createdAt: string
+  takenAt: string | null
+  /** The day it counts for, UTC: `2026-11-21`. */
+  backupDate: string
+  completedAt: string | null
+  verifiedAt: string | null
+  runId: string | null
+  storeUrl: string
+  objectStamp: string
+  summaryPath: string | null
+  summarySha256: string | null
+  formatVersion: number | null
+  schemaFingerprint: string | null
+  totalTables: number | null
+  totalRecords: number | null
+  /** Bytes before compression. */
+  rawSize: number | null
+  /** Stored bytes of all its objects, shared ones included. */
+  totalSize: number | null
+  /** Stored bytes that this backup added. */
+  uploadedSize: number | null
+  gaps: string[]
+  warnings: BackupWarning[]
+  changes: BackupChanges | null
+  name: string | null
+  note: string | null
+  tags: string[]
+  pinnedAt: string | null
+  pinnedBy: string | null
+  pinReason: string | null
+  actorKind: Actor['kind']
+  actorId: string | null
+  actorLabel: string
+  errorCode: string | null
+  errorMessage: string | null
+}
+
+export interface BackupWarning {
+  code: string
+  message: string
+}
+
+/** One `Backup` as JSON, from `public.tenant_backups b`: numbers stay numbers, times keep microseconds. */
+export const BACKUP_JSON = `jsonb_build_object(
+  'id', b.id, 'organizationId', b.organization_id, 'organizationName', b.organization_name,
+  'backupType', b.backup_type, 'status', b.status, 'createdAt', b.created_at,
+  'takenAt', b.taken_at, 'backupDate', b.backup_date, 'completedAt', b.completed_at,
+  'verifiedAt', b.verified_at, 'runId', b.run_id, 'storeUrl', b.store_url,
+  'objectStamp', b.object_stamp, 'summaryPath', b.summary_path,
+  'summarySha256', b.summary_sha256, 'formatVersion', b.format_version,
+  'schemaFingerprint', b.schema_fingerprint, 'totalTables', b.total_tables) || jsonb_build_object(
+  'totalRecords', b.total_records, 'rawSize', b.raw_size, 'totalSize', b.total_size,
+  'uploadedSize', b.uploaded_size, 'gaps', b.gaps, 'warnings', b.warnings, 'changes', b.changes,
+  'name', b.name, 'note', b.note, 'tags', b.tags, 'pinnedAt', b.pinned_at,
+  'pinnedBy', b.pinned_by, 'pinReason', b.pin_reason, 'actorKind', b.actor_kind,
+  'actorId', b.actor_id, 'actorLabel', b.actor_label, 'errorCode', b.error_code,
+  'errorMessage', b.error_message)`
+
+export interface StartedBackup {
+  id: string
+  stamp: string
+}
+
+/** Records that a backup begins: catalog and journal. `id` is made by the caller, who must know it even when the answer is lost. */
+export async function recordStart(
+  catalog: Queryable,
+  given: {
+    id: string
+    tenantId: string
+    tenantName: string | null
+    backupType: Backup['backupType']
+    actor: Actor
+    runId: string | null
+    storeUrl: string
+    name: string | null
+    note: string | null
+    tags: readonly string[]
+  },
+): Promise<StartedBackup> {
+  const { rows } = await catalog.query<{ now: string }>(
+    `select to_char(clock_timestamp() at time zone 'utc', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"') as now`,
+  )
+  const now = new Date(rows[0]?.now ?? Number.NaN)
+  const stamp = backupStamp(now, given.id)
+  await catalog.query(
+    `with started as (
+       insert into public.tenant_backups
+         (id, organization_id, organization_name, backup_type, created_at, backup_date, run_id, store_url,
+          object_stamp, name, note, tags, actor_kind, actor_id, actor_label)
+       values ($1, $2, $3, $4, $5::timestamptz, ($5::timestamptz at time zone 'utc')::date, $6, $7,
+               $8, $9, $10, $11, $12, $13, $14)
+       returning *
+     )
+     insert into public.backup_logs
+       (backup_type, organization_id, organization_name, backup_id, run_id, actor_kind, actor_id, actor_label)
+     select backup_type, organization_id, organization_name, id, run_id, actor_kind, actor_id, actor_label
+     from started`,
+    [
+      given.id,
+      given.tenantId,
+      given.tenantName,
+      given.backupType,
+      now.toISOString(),
+      given.runId,
+      given.storeUrl,
+      stamp,
+      given.name,
+      given.note,
+      given.tags,
+      given.actor.kind,
+      given.actor.id,
+      given.actor.label,
+    ],
+  )
+  return { id: given.id, stamp }
+}
+
+export interface CompletedFacts {
+  takenAt: string
+  summaryPath: string
+  summarySha256: string
+  formatVersion: number
+  schemaFingerprint: string
+  totalTables: number
+  totalRecords: number
+  rawSize: number
+  totalSize: number
+  uploadedSize: number
+  gaps: readonly string[]
+  warnings: readonly BackupWarning[]
+  changes: BackupChanges | null
+}
+
+/**
+ * The commit point. Throws `backup_cancelled` when the row is not `running` any more: another run
+ * found our lock free and declared this attempt dead.
+ */
+export async function recordComplete(
+  catalog: Queryable,
+  id: string,
+  facts: CompletedFacts,
+): Promise<Backup> {
+  const { rows } = await catalog.query<{ backup: Backup }>(
+    `with completed as (
+       update public.tenant_backups set
+         status = 'complete', completed_at = clock_timestamp(), verified_at = clock_timestamp(),
+         taken_at = $2, summary_path = $3, summary_sha256 = $4, format_version = $5,
+         schema_fingerprint = $6, total_tables = $7, total_records = $8, raw_size = $9,
+         total_size = $10, uploaded_size = $11, gaps = $12, warnings = $13, changes = $14
+       where id = $1 and status = 'running'
+       returning *
+     ), journalled as (
+       update public.backup_logs l set
+         status = 'complete', completed_at = c.completed_at, total_tables = c.total_tables,
+         total_records = c.total_records, total_size = c.total_size,
+         duration_ms = extract(epoch from c.completed_at - l.created_at) * 1000,
+         details = jsonb_build_object('gaps', c.gaps, 'warnings', c.warnings)
+       from completed c
+       where l.backup_id = c.id and l.status = 'running'
+     )
+     select ${BACKUP_JSON} as backup from completed b`,
+    [
+      id,
+      facts.takenAt,
+      facts.summaryPath,
+      facts.summarySha256,
+      facts.formatVersion,
+      facts.schemaFingerprint,
+      facts.totalTables,
+      facts.totalRecords,
+      facts.rawSize,
+      facts.totalSize,
+      facts.uploadedSize,
+      facts.gaps,
+      JSON.stringify(facts.warnings),
+      facts.changes === null ? null : JSON.stringify(facts.changes),
+    ],
+  )
+  const backup = rows[0]?.backup
+  if (backup === undefined) {
+    throw new BackupError(
+      'backup_cancelled',
+      'Another run declared this attempt dead before it was done, most likely because its database session was cut.',
+    )
+  }
+  return backup
+}
+
+/**
+ * Records that an attempt failed, in catalog and journal, unless it is complete or recorded already.
+ * Returns the row if it turned out to be complete: then only the answer had been lost.
+ */
+export async function recordFailure(
+  catalog: Queryable,
+  id: string,
+  error: BackupError,
+): Promise<Backup | undefined> {
+  const status = error.code === 'backup_cancelled' ? 'cancelled' : 'failed'
+  await catalog.query(
+    `with failed as (
+       update public.tenant_backups
+       set status = $2, completed_at = clock_timestamp(), error_code = $3, error_message = $4
+       where id = $1 and status = 'running'
+       returning *
+     )
+     update public.backup_logs l set
+       status = f.status, completed_at = f.completed_at, error_code = f.error_code,
+       error_message = f.error_message,
+       duration_ms = extract(epoch from f.completed_at - l.created_at) * 1000
+     from failed f
+     where l.backup_id = f.id and l.status = 'running'`,
+    [id, status, error.code, error.message],
+  )
+  const backup = await findBackup(catalog, id)
+  return backup?.status === 'complete' ? backup : undefined
+}
+
+/** Rows that still say `running` although the tenant's lock was free are of processes that died. */
+export async function recordCrashes(catalog: Queryable, tenantId: string): Promise<void> {
+  await catalog.query(
+    `with crashed as (
+       update public.tenant_backups
+       set status = 'failed', completed_at = clock_timestamp(), error_code = 'backup_cancelled',
+           error_message = 'The process that took this backup ended before it was done.'
+       where organization_id = $1 and status = 'running'
+       returning *
+     )
+     update public.backup_logs l set
+       status = c.status, completed_at = c.completed_at, error_code = c.error_code,
+       error_message = c.error_message
+     from crashed c
+     where l.backup_id = c.id and l.status = 'running'`,
+    [tenantId],
+  )
+}
+
+/** Today's complete daily backup of a tenant (UTC, the database's clock), if there is one. */
+export async function findToday(catalog: Queryable, tenantId: string): Promise<Backup | undefined> {
+  const { rows } = await catalog.query<{ backup: Backup }>(
+    `select ${BACKUP_JSON} as backup from public.tenant_backups b
+     where b.organization_id = $1 and b.backup_type = 'daily_tenant' and b.status = 'complete'
+       and b.backup_date = (clock_timestamp() at time zone 'utc')::date`,
+    [tenantId],
+  )
+  return rows[0]?.backup
+}
+
+/** The newest complete backup of a tenant in this store; safety backups don't count as the last. */
+export async function findLast(
+  catalog: Queryable,
+  tenantId: string,
+  storeUrl: string,
+): Promise<Backup | undefined> {
+  const { rows } = await catalog.query<{ backup: Backup }>(
+    `select ${BACKUP_JSON} as backup from public.tenant_backups b
+     where b.organization_id = $1 and b.status = 'complete' and b.backup_type <> 'pre_restore'
+       and b.store_url = $2
+     order by b.taken_at desc, b.created_at desc limit 1`,
+    [tenantId, storeUrl],
+  )
+  return rows[0]?.backup
+}
+
+/** A backup by its id, whatever its status. */
+export async function findBackup(catalog: Queryable, id: string): Promise<Backup | undefined> {
+  const { rows } = await catalog.query<{ backup: Backup }>(
+    `select ${BACKUP_JSON} as backup from public.tenant_backups b where b.id = $1`,
+    [id],
+  )
+  return rows[0]?.backup
+}
+
+/** A journal row for a backup that was not taken, because today's is there. */
+export async function recordSkipped(
+  catalog: Queryable,
+  given: { backup: Backup; actor: Actor; runId: string | null },
+): Promise<void> {
+  const { backup, actor, runId } = given
+  await catalog.query(
+    `insert into public.backup_logs
+       (backup_type, status, completed_at, organization_id, organization_name, backup_id, run_id,
+        actor_kind, actor_id, actor_label, error_code, error_message)
+     values ('daily_tenant', 'skipped', now(), $1, $2, $3, $4, $5, $6, $7, 'already_complete',
+             'Today''s backup of this tenant is complete.')`,
+    [
+      backup.organizationId,
+      backup.organizationName,
+      backup.id,
+      runId,
+      actor.kind,
+      actor.id,
+      actor.label,
+    ],
+  )
+}

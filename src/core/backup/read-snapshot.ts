@@ -1,0 +1,262 @@
+import type { Connection, Queryable } from '../database/database.ts'
+import { hasSqlstate } from '../database/sqlstates.ts'
+import { BackupError } from '../errors.ts'
+import { interruptible } from '../interruptible.ts'
+import { selectLines } from '../tables/encode-rows.ts'
+import type { ProtectedTable } from '../tables/protected-table.ts'
+import { digestFingerprints, readTableFingerprints } from '../tables/read-fingerprint.ts'
+import { readGaps } from '../tables/read-gaps.ts'
+import { readProtectedTables } from '../tables/read-protected-tables.ts'
+import { readProtectionFaults } from '../tables/read-protection-faults.ts'
+
+/**
+ * Reading a tenant at one instant. The order of statements is the safety of it:
+ *
+ *   1. as the operator, lock every registered table in access share mode. Locking takes no snapshot;
+ *      a snapshot older than a truncate or a rewriting alter table would see an empty table.
+ *   2. as the worker, the first query takes the snapshot: the instant, registry, fingerprint, faults of
+ *      the protection, census. The operator may call none of these, and must not.
+ *   3. as the operator, set the tenant and prove the confinement; from here on only tenant rows are read.
+ */
+export interface Snapshot {
+  /** UTC, microseconds, the database's clock. */
+  takenAt: string
+  postgresVersion: string
+  /** In the order of ownership. */
+  tables: ProtectedTable[]
+  /** How many rows the tenant has in each table, counted past row level security; by label. */
+  census: ReadonlyMap<string, number>
+  fingerprint: string
+  /** Digest of a table's columns, by label. */
+  columnFingerprints: ReadonlyMap<string, string>
+  gaps: string[]
+}
+
+const ATTEMPTS = 3
+
+/**
+ * Opens the transaction of a backup and leaves it open, confined to the tenant. The caller commits.
+ * Throws `registry_changed`, `table_locked`, `confinement_broken`, `tenant_not_found`, `not_configured`.
+ */
+export async function openSnapshot(
+  connection: Connection,
+  { tenantId, lockTimeoutMs }: { tenantId: string; lockTimeoutMs: number },
+): Promise<Snapshot> {
+  for (let attempt = 1; ; attempt += 1) {
+    try {
+      return await tryOpenSnapshot(connection, tenantId, lockTimeoutMs)
+    } catch (error) {
+      const isWorthAnother = error instanceof BackupError && error.code === 'registry_changed'
+      if (!isWorthAnother || attempt === ATTEMPTS) throw error
+      await connection.query('rollback')
+    }
+  }
+}
+
+async function tryOpenSnapshot(
+  connection: Connection,
+  tenantId: string,
+  lockTimeoutMs: number,
+): Promise<Snapshot> {
+  const locked = await readProtectedTables(connection)
+  if (locked.length === 0) {
+    throw new BackupError(
+      'not_configured',
+      'No table is under protection yet. Run `npm run -s tenantkeep -- init` first.',
+    )
+  }
+  await lockTables(connection, locked, lockTimeoutMs)
+  const snapshot = await readSnapshot(connection, tenantId)
+  requireSameTables(locked, snapshot.tables)
+  await confine(connection, tenantId)
+  return snapshot
+}
+
+async function lockTables(
+  connection: Connection,
+  tables: readonly ProtectedTable[],
+  lockTimeoutMs: number,
+): Promise<void> {
+  // No parameters: an extended query would take the snapshot, and so would `select set_config`.
+  const list = tables.map((table) => table.from.replace(/^from /, '')).join(', ')
+  await connection.query('begin isolation level repeatable read read only')
+  await connection.query(
+    `set local lock_timeout = ${Math.round(lockTimeoutMs)}; set local role tenantkeep_operator`,
+  )
+  try {
+    await connection.query(`lock table ${list} in access share mode`)
+  } catch (error) {
+    if (hasSqlstate(error, 'lockNotAvailable')) {
+      throw new BackupError(
+        'table_locked',
+        `A table could not be read for ${lockTimeoutMs} ms because somebody alters or truncates it. Try again later, or raise the setting lock_timeout_ms.`,
+        { cause: error },
+      )
+    }
+    if (hasSqlstate(error, 'insufficientPrivilege')) {
+      throw new BackupError(
+        'confinement_broken',
+        'The role tenantkeep_operator may not read every table that the registry names. Run `init` again.',
+        { cause: error },
+      )
+    }
+    if (hasSqlstate(error, 'undefinedTable', 'invalidSchemaName')) throw registryChanged(error)
+    throw error
+  }
+  await connection.query('reset role')
+}
+
+async function readSnapshot(connection: Queryable, tenantId: string): Promise<Snapshot> {
+  const { rows } = await connection.query<{ takenAt: string; postgresVersion: string }>(
+    `select to_char(clock_timestamp() at time zone 'utc', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"') as "takenAt",
+            current_setting('server_version') as "postgresVersion"`,
+  )
+  const instant = rows[0]
+  if (instant === undefined) throw new BackupError('internal', 'The database has no clock.')
+  const tables = await readProtectedTables(connection)
+  const faults = await readProtectionFaults(connection)
+  if (faults.length > 0) {
+    throw new BackupError(
+      'confinement_broken',
+      `The protection of ${faults.length === 1 ? 'a table' : `${faults.length} tables`} is not as it was left: ${faults
+        .map(({ table, fault }) => `${table} (${fault})`)
+        .join(', ')}. Nothing was read. Run \`init\` again.`,
+      { details: { faults } },
+    )
+  }
+  const gaps = await readGaps(connection)
+  const fingerprints = await readTableFingerprints(connection)
+  const census = await takeCensus(connection, tenantId, tables)
+  const root = tables.find((table) => table.class === 'root')
+  if (root !== undefined && census.get(root.label) === 0) throw tenantNotFound(tenantId)
+  return {
+    ...instant,
+    tables,
+    census,
+    gaps,
+    fingerprint: digestFingerprints(fingerprints),
+    columnFingerprints: new Map(fingerprints.map((f) => [labelOf(f), f.columns])),
+  }
+}
+
+async function takeCensus(
+  connection: Queryable,
+  tenantId: string,
+  tables: readonly ProtectedTable[],
+): Promise<Map<string, number>> {
+  const { rows } = await connection.query<{ schema: string; name: string; count: string }>(
+    `select schema_name as schema, table_name as name, row_count as count from tenantkeep.census($1)`,
+    [tenantId],
+  )
+  const counted = new Map(rows.map((row) => [labelOf(row), Number(row.count)]))
+  const missing = tables.find((table) => !counted.has(table.label))
+  if (missing !== undefined || counted.size !== tables.length) throw registryChanged()
+  return counted
+}
+
+/** A policy binds only who inherits the role it is written to; if that is not so, everything is open. */
+async function confine(connection: Queryable, tenantId: string): Promise<void> {
+  await connection.query('set local role tenantkeep_operator')
+  const { rows } = await connection.query<{ isConfined: boolean }>(
+    `select set_config('tenantkeep.tenant', $1, true) = tenantkeep.current_tenant()
+        and current_user = 'tenantkeep_operator'
+        and current_setting('row_security')::boolean
+        and current_setting('transaction_read_only')::boolean
+        and current_setting('transaction_isolation') = 'repeatable read'
+        and not (select r.rolsuper or r.rolbypassrls from pg_roles r where r.rolname = current_user)
+        and case when exists (select from pg_roles where rolname = 'tenantkeep_scope')
+              then pg_has_role('tenantkeep_operator', 'tenantkeep_scope', 'usage')
+              else current_setting('server_version_num')::int < 160000 end as "isConfined"`,
+    [tenantId],
+  )
+  if (rows[0]?.isConfined !== true) {
+    throw new BackupError(
+      'confinement_broken',
+      'The role tenantkeep_operator is not confined to one tenant in this database, most likely because it does not inherit tenantkeep_scope. Nothing was read. Run `init` again.',
+    )
+  }
+}
+
+/**
+ * The tenant's rows of one table, as lines. Throws `row_too_large` where Postgres can't make a line;
+ * whoever stops reading in the middle gives up the connection.
+ */
+export async function* readLines(
+  connection: Connection,
+  table: ProtectedTable,
+  signal?: AbortSignal,
+): AsyncGenerator<Buffer> {
+  const stream = connection.copyOut(selectLines(table))
+  const chunks = stream[Symbol.asyncIterator]()
+  try {
+    for (;;) {
+      const next: IteratorResult<Buffer> = await interruptible(chunks.next(), signal)
+      if (next.done === true) return
+      yield next.value
+    }
+  } catch (error) {
+    if (isTooLarge(error)) {
+      throw new BackupError(
+        'row_too_large',
+        `A row of ${table.label} is too large for Postgres to write as one line of JSON. Its table can only be registered as excluded.`,
+        { cause: error, details: { table: table.label } },
+      )
+    }
+    throw error
+  } finally {
+    stream.destroy()
+  }
+}
+
+/** Fewer rows than the census: something hides them. More: something lets in what is not the tenant's. */
+export function requireCensus(snapshot: Snapshot, table: ProtectedTable, rows: number): void {
+  const counted = snapshot.census.get(table.label) ?? 0
+  if (rows === counted) return
+  const details = { table: table.label, read: rows, counted }
+  if (rows < counted) {
+    throw new BackupError(
+      'rows_hidden',
+      `Only ${rows} of the tenant's ${counted} rows of ${table.label} could be read: a policy of the host hides the others from tenantkeep_operator. Let the policy pass this role, or write it to other roles than public.`,
+      { details },
+    )
+  }
+  throw new BackupError(
+    'confinement_broken',
+    `${rows} rows of ${table.label} could be read, though only ${counted} belong to the tenant. Run \`init\` again.`,
+    { details },
+  )
+}
+
+export function tenantNotFound(tenantId: string): BackupError {
+  return new BackupError('tenant_not_found', `There is no tenant ${tenantId}.`)
+}
+
+function requireSameTables(
+  locked: readonly ProtectedTable[],
+  registered: readonly ProtectedTable[],
+): void {
+  const before = new Set(locked.map((table) => table.from))
+  const isSame =
+    registered.length === before.size && registered.every((table) => before.has(table.from))
+  if (!isSame) throw registryChanged()
+}
+
+function registryChanged(cause?: unknown): BackupError {
+  return new BackupError(
+    'registry_changed',
+    'Tables were registered, renamed or dropped while the backup began. Try again; if it stays so, run `init`.',
+    { cause },
+  )
+}
+
+/** 54000 is «string buffer exceeds maximum»; a plain concatenation ends in an unnamed internal error. */
+function isTooLarge(error: unknown): boolean {
+  return (
+    hasSqlstate(error, 'programLimitExceeded', 'outOfMemory') ||
+    (error instanceof Error && /invalid memory alloc request size/.test(error.message))
+  )
+}
+
+function labelOf(table: { schema: string; name: string }): string {
+  return table.schema === 'public' ? table.name : `${table.schema}.${table.name}`
+}

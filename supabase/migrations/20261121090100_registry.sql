@@ -75,7 +75,7 @@ create table tenantkeep.key_functions (
   constraint key_functions_once unique (schema_name, table_name, columns, types)
 );
 comment on table tenantkeep.key_functions is
-  'tenantkeep.keys_<id>() gives these columns of the current tenant''s rows of this owning table, cast to the types that the owned side has.';
+  'tenantkeep.keys_<id>() gives these columns of the current tenant''s rows of this owning table, as these types.';
 
 create table tenantkeep.ownership (
   id integer generated always as identity primary key,

@@ -1,8 +1,13 @@
 -- What policies, the census and the functions ask. Every security definer function here sees past row
--- level security and is therefore short, has an empty search_path and a stated reason.
+-- level security and is therefore short, has a fixed search_path and a stated reason.
+--
+-- The path is «pg_catalog, pg_temp», never empty: while pg_temp is not named, Postgres looks for types and
+-- tables there first, and `::uuid` in a definer function would run the check of a temporary domain called
+-- uuid, made by the caller, with the rights of the owner. Types are asked for with modifier -1, since
+-- format_type says «character» without one, which as a cast means one character.
 
 create function tenantkeep.current_tenant() returns text
-  language sql stable set search_path = ''
+  language sql stable set search_path = pg_catalog, pg_temp
   as $$ select nullif(pg_catalog.current_setting('tenantkeep.tenant', true), '') $$;
 comment on function tenantkeep.current_tenant() is
   'The tenant this transaction is confined to; null (so: no row) when none is set. After a commit the setting is an empty string, hence nullif.';
@@ -10,7 +15,7 @@ revoke all on function tenantkeep.current_tenant() from public;
 grant execute on function tenantkeep.current_tenant() to tenantkeep_operator, tenantkeep_worker;
 
 create function tenantkeep.silence_triggers() returns void
-  language plpgsql security definer set search_path = ''
+  language plpgsql security definer set search_path = pg_catalog, pg_temp
   as $$ begin set local session_replication_role = replica; end $$;
 comment on function tenantkeep.silence_triggers() is
   'No user trigger, cascade or foreign-key check until the end of this transaction. Definer, because setting the parameter is a right of the owner. Call it before set role.';
@@ -19,7 +24,7 @@ grant execute on function tenantkeep.silence_triggers() to tenantkeep_worker;
 
 create function tenantkeep.census(tenant_id text)
   returns table (schema_name text, table_name text, row_count bigint)
-  language plpgsql stable security definer set search_path = '' set row_security = off
+  language plpgsql stable security definer set search_path = pg_catalog, pg_temp set row_security = off
   as $$
 declare
   registered record;
@@ -50,7 +55,7 @@ grant execute on function tenantkeep.census(text) to tenantkeep_worker;
 
 create function tenantkeep.list_tenants()
   returns table (tenant_id text, tenant_name text, skip_code text, skip_reason text)
-  language plpgsql stable security definer set search_path = '' set row_security = off
+  language plpgsql stable security definer set search_path = pg_catalog, pg_temp set row_security = off
   as $$
 declare
   root jsonb := (select s.value from tenantkeep.settings s where s.key = 'tenant_table');
@@ -80,7 +85,7 @@ grant execute on function tenantkeep.list_tenants() to tenantkeep_worker;
 
 create function tenantkeep.administered_by(user_id text)
   returns table (tenant_id text, role text)
-  language plpgsql stable security definer set search_path = '' set row_security = off
+  language plpgsql stable security definer set search_path = pg_catalog, pg_temp set row_security = off
   as $$
 declare
   m jsonb := (select s.value from tenantkeep.settings s where s.key = 'membership');
@@ -89,7 +94,7 @@ begin
   if m is null or administered_by.user_id is null then
     return;
   end if;
-  select pg_catalog.format_type(a.atttypid, null) into user_type
+  select pg_catalog.format_type(a.atttypid, -1) into user_type
   from pg_catalog.pg_attribute a
   join pg_catalog.pg_class c on c.oid = a.attrelid
   join pg_catalog.pg_namespace n on n.oid = c.relnamespace
@@ -102,6 +107,10 @@ begin
     'select %I::text, %I::text from %I.%I where %I = $1::%s and %2$I::text = any ($2) and %1$I is not null',
     m ->> 'tenant', m ->> 'role', m ->> 'schema', m ->> 'table', m ->> 'user', user_type
   ) using administered_by.user_id, array(select pg_catalog.jsonb_array_elements_text(m -> 'roles'));
+exception
+  -- An id that the column can't even hold is nobody's: a user of another login provider.
+  when invalid_text_representation or numeric_value_out_of_range or check_violation then
+    return;
 end
 $$;
 comment on function tenantkeep.administered_by(text) is
@@ -112,11 +121,17 @@ grant execute on function tenantkeep.administered_by(text) to tenantkeep_worker;
 -- Statements that need auth, anon and authenticated run only where these exist: a plain Postgres has none.
 do $$
 begin
-  if exists (select from pg_roles where rolname = 'authenticated') and to_regprocedure('auth.uid()') is not null then
+  if exists (select from pg_roles where rolname = 'authenticated') and to_regprocedure('auth.jwt()') is not null then
     execute $sql$
       create function tenantkeep.administered_tenants() returns setof text
-        language sql stable security definer set search_path = ''
-        as $f$ select a.tenant_id from tenantkeep.administered_by((select auth.uid())::text) a $f$
+        language sql stable security definer set search_path = pg_catalog, pg_temp
+        -- auth.uid() without its cast, which fails where another login provider's ids are no uuids.
+        as $f$
+          select a.tenant_id
+          from tenantkeep.administered_by(coalesce(
+            nullif(current_setting('request.jwt.claim.sub', true), ''), auth.jwt() ->> 'sub'
+          )) a
+        $f$
     $sql$;
     comment on function tenantkeep.administered_tenants() is
       'The tenants of which the signed-in user is owner or admin; what the policies of the public tables ask. Definer, because users can''t call administered_by, which answers about anybody.';
@@ -127,12 +142,12 @@ begin
 end
 $$;
 
--- The two digests below read pg_catalog only, as whoever asks. Their empty search_path makes
+-- The two digests below read pg_catalog only, as whoever asks. Their fixed search_path makes
 -- pg_get_expr and format_type print the same text in every session.
 
 create function tenantkeep.table_protection()
   returns table (schema_name text, table_name text, digest text)
-  language sql stable set search_path = ''
+  language sql stable set search_path = pg_catalog, pg_temp
   as $$
     select n.nspname::text, c.relname::text,
       md5(concat_ws('|', c.relkind, c.relrowsecurity, (
@@ -147,6 +162,18 @@ create function tenantkeep.table_protection()
         select string_agg(x.privilege_type, '+' order by x.privilege_type)
         from pg_catalog.aclexplode(c.relacl) x
         join pg_catalog.pg_roles g on g.oid = x.grantee and g.rolname = 'tenantkeep_operator'
+      ), (
+        -- What our policies call: a changed body would open or blind every one of them.
+        select string_agg(f.definition, ';' order by f.definition)
+        from (
+          select distinct concat_ws(',', pr.proname, pr.prosrc, pr.prosecdef, pr.provolatile,
+            pr.proconfig, pr.proowner::regrole, pr.proacl) as definition
+          from pg_catalog.pg_policy p
+          join pg_catalog.pg_depend d
+            on d.classid = 'pg_policy'::regclass and d.objid = p.oid and d.refclassid = 'pg_proc'::regclass
+          join pg_catalog.pg_proc pr on pr.oid = d.refobjid
+          where p.polrelid = c.oid and p.polname like 'zz\_tenantkeep\_%'
+        ) f
       )))
     from tenantkeep.tenant_tables t
     join pg_catalog.pg_namespace n on n.nspname = t.schema_name
@@ -154,13 +181,13 @@ create function tenantkeep.table_protection()
     where t.class <> 'excluded'
   $$;
 comment on function tenantkeep.table_protection() is
-  'A digest per registered table of what confines us on it: row level security, our policies, our grants. init records it, every backup compares it.';
+  'A digest per registered table of what confines us on it: row level security, our policies with the functions they call, our grants. init records it, every backup compares it.';
 revoke all on function tenantkeep.table_protection() from public;
 grant execute on function tenantkeep.table_protection() to tenantkeep_worker, tenantkeep_operator;
 
 create function tenantkeep.table_fingerprints()
   returns table (schema_name text, table_name text, columns text, keys text, access text)
-  language sql stable set search_path = ''
+  language sql stable set search_path = pg_catalog, pg_temp
   as $$
     with recursive host as (
       select c.oid, n.nspname, c.relname, c.relkind, c.relrowsecurity, c.relforcerowsecurity,

@@ -445,4 +445,21 @@ grant usage on schema tenantkeep_jobs to tenantkeep_worker;
 grant select, insert, update, delete on all tables in schema tenantkeep_jobs to tenantkeep_worker;
 grant execute on all functions in schema tenantkeep_jobs to tenantkeep_worker;
 
+-- Not exposed and granted to nobody else; row level security says so once more.
+do $$
+declare
+  queue_table text;
+begin
+  for queue_table in
+    select relname from pg_class
+    where relnamespace = 'tenantkeep_jobs'::regnamespace and relkind in ('r', 'p')
+  loop
+    execute format('alter table tenantkeep_jobs.%I enable row level security', queue_table);
+    execute format(
+      'create policy "The worker runs the queue" on tenantkeep_jobs.%I
+         to tenantkeep_worker using (true) with check (true)', queue_table);
+  end loop;
+end
+$$;
+
 insert into tenantkeep.migrations (version) values ('20261121090500');

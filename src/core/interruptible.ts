@@ -1,3 +1,4 @@
+import type { Readable } from 'node:stream'
 import type { Connection } from './database/database.ts'
 import { BackupError } from './errors.ts'
 
@@ -49,5 +50,22 @@ export function interruptibleConnection(
     query: (sql, params) => interruptible(connection.query(sql, params), signal),
     copyOut: (sql) => connection.copyOut(sql),
     copyIn: (sql) => connection.copyIn(sql),
+  }
+}
+
+/** The bytes of a stream, until its end or the signal; leaving early destroys the stream. */
+export async function* interruptibleBytes(
+  stream: Readable,
+  signal: AbortSignal | undefined,
+): AsyncGenerator<Buffer> {
+  const chunks = stream[Symbol.asyncIterator]()
+  try {
+    for (;;) {
+      const next: IteratorResult<unknown> = await interruptible(chunks.next(), signal)
+      if (next.done === true) return
+      yield Buffer.isBuffer(next.value) ? next.value : Buffer.from(String(next.value))
+    }
+  } finally {
+    stream.destroy()
   }
 }

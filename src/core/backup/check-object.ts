@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto'
 import { BackupError } from '../errors.ts'
-import { interruptible } from '../interruptible.ts'
+import { interruptible, interruptibleBytes } from '../interruptible.ts'
 import type { Store } from '../store/store.ts'
 
 /** What an object must be, from a signed summary or from the moment of writing. */
@@ -45,19 +45,11 @@ async function* readChecked(
   const hash = createHash('sha256')
   let size = 0
   const stream = await interruptible(store.get(path, signal), signal)
-  const chunks = stream[Symbol.asyncIterator]()
-  try {
-    for (;;) {
-      const next: IteratorResult<unknown> = await interruptible(chunks.next(), signal)
-      if (next.done === true) break
-      const chunk = Buffer.isBuffer(next.value) ? next.value : Buffer.from(String(next.value))
-      size += chunk.length
-      if (size > storedBytes) break
-      hash.update(chunk)
-      yield chunk
-    }
-  } finally {
-    stream.destroy()
+  for await (const chunk of interruptibleBytes(stream, signal)) {
+    size += chunk.length
+    if (size > storedBytes) break
+    hash.update(chunk)
+    yield chunk
   }
   if (size !== storedBytes) {
     throw damaged(

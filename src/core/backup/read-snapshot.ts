@@ -1,7 +1,7 @@
 import type { Connection, Queryable } from '../database/database.ts'
 import { hasSqlstate } from '../database/sqlstates.ts'
 import { BackupError } from '../errors.ts'
-import { interruptible } from '../interruptible.ts'
+import { interruptibleBytes } from '../interruptible.ts'
 import { selectLines } from '../tables/encode-rows.ts'
 import type { ProtectedTable } from '../tables/protected-table.ts'
 import { digestFingerprints, readTableFingerprints } from '../tables/read-fingerprint.ts'
@@ -59,12 +59,7 @@ async function tryOpenSnapshot(
   lockTimeoutMs: number,
 ): Promise<Snapshot> {
   const locked = await readProtectedTables(connection)
-  if (locked.length === 0) {
-    throw new BackupError(
-      'not_configured',
-      'No table is under protection yet. Run `npm run -s tenantkeep -- init` first.',
-    )
-  }
+  if (locked.length === 0) throw nothingProtected()
   await lockTables(connection, locked, lockTimeoutMs)
   const snapshot = await readSnapshot(connection, tenantId)
   requireSameTables(locked, snapshot.tables)
@@ -186,14 +181,8 @@ export async function* readLines(
   table: ProtectedTable,
   signal?: AbortSignal,
 ): AsyncGenerator<Buffer> {
-  const stream = connection.copyOut(selectLines(table))
-  const chunks = stream[Symbol.asyncIterator]()
   try {
-    for (;;) {
-      const next: IteratorResult<Buffer> = await interruptible(chunks.next(), signal)
-      if (next.done === true) return
-      yield next.value
-    }
+    yield* interruptibleBytes(connection.copyOut(selectLines(table)), signal)
   } catch (error) {
     if (isTooLarge(error)) {
       throw new BackupError(
@@ -203,8 +192,6 @@ export async function* readLines(
       )
     }
     throw error
-  } finally {
-    stream.destroy()
   }
 }
 
@@ -229,6 +216,13 @@ export function requireCensus(snapshot: Snapshot, table: ProtectedTable, rows: n
 
 export function tenantNotFound(tenantId: string): BackupError {
   return new BackupError('tenant_not_found', `There is no tenant ${tenantId}.`)
+}
+
+export function nothingProtected(): BackupError {
+  return new BackupError(
+    'not_configured',
+    'No table is under protection yet. Run `npm run -s tenantkeep -- init` first.',
+  )
 }
 
 function requireSameTables(

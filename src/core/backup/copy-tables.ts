@@ -1,0 +1,182 @@
+import type { Connection } from '../database/database.ts'
+import { interruptible } from '../interruptible.ts'
+import { partPath } from '../store/object-path.ts'
+import type { Store } from '../store/store.ts'
+import { writtenColumns } from '../tables/encode-rows.ts'
+import type { ProtectedTable } from '../tables/protected-table.ts'
+import type { BackupSettings } from './backup-settings.ts'
+import { PartBuffers, PartCutter, type RawPart } from './cut-parts.ts'
+import { readLines, requireCensus, type Snapshot } from './read-snapshot.ts'
+import { type Summary, type SummaryPart, type SummaryTable, sum } from './summary.ts'
+import { type WrittenPart, writePart } from './write-part.ts'
+
+/** Parts that are compressed, stored and read back at the same time, while the next one fills. */
+const WRITERS = 3
+const PROGRESS_EVERY_MS = 250
+
+export interface CopyProgress {
+  table: string
+  rowsDone: number
+  rowsTotal: number
+}
+
+export interface CopyOptions {
+  store: Store
+  tenantId: string
+  stamp: string
+  settings: BackupSettings
+  /** The last complete backup, whose unchanged parts are named again instead of stored again. */
+  previous: Summary | undefined
+  onProgress: (progress: CopyProgress) => void
+  signal: AbortSignal | undefined
+}
+
+/**
+ * Copies every table of an open snapshot into the store, ends the transaction, and returns what the
+ * summary says about the tables. When this returns, every part is stored and was read back.
+ */
+export async function copyTables(
+  connection: Connection,
+  snapshot: Snapshot,
+  options: CopyOptions,
+): Promise<{ tables: SummaryTable[]; uploadedBytes: number }> {
+  const writers = new PartWriters(options)
+  const buffers = new PartBuffers()
+  try {
+    for (const table of snapshot.tables) {
+      await copyTable(connection, snapshot, table, { writers, buffers, options })
+    }
+    await connection.query('commit')
+    const written = await writers.finish()
+    const tables = snapshot.tables.map((table) =>
+      describeTable(table, snapshot, written.get(table.label) ?? []),
+    )
+    const uploaded = [...written.values()].flat().filter((part) => part.isUploaded)
+    return { tables, uploadedBytes: sum(uploaded, 'stored_bytes') }
+  } catch (error) {
+    throw await writers.stop(error)
+  }
+}
+
+async function copyTable(
+  connection: Connection,
+  snapshot: Snapshot,
+  table: ProtectedTable,
+  {
+    writers,
+    buffers,
+    options,
+  }: { writers: PartWriters; buffers: PartBuffers; options: CopyOptions },
+): Promise<void> {
+  const rowsTotal = snapshot.census.get(table.label) ?? 0
+  const cutter = new PartCutter(
+    table.label,
+    { maxRowBytes: options.settings.max_row_bytes },
+    buffers,
+  )
+  let toldAt = Number.NEGATIVE_INFINITY
+  const tell = (isLast: boolean) => {
+    const now = performance.now()
+    if (!isLast && now - toldAt < PROGRESS_EVERY_MS) return
+    toldAt = now
+    options.onProgress({ table: table.label, rowsDone: cutter.rows, rowsTotal })
+  }
+  tell(false)
+  for await (const chunk of readLines(connection, table, writers.signal)) {
+    for (const part of cutter.push(chunk)) await writers.add(table, part)
+    tell(false)
+  }
+  for (const part of cutter.finish()) await writers.add(table, part)
+  requireCensus(snapshot, table, cutter.rows)
+  tell(true)
+}
+
+/** A few parts at a time on their way into the store. The first failure stops them all. */
+class PartWriters {
+  readonly #options: CopyOptions
+  readonly #earlier: ReadonlyMap<string, ReadonlyMap<string, SummaryPart>>
+  readonly #stop = new AbortController()
+  readonly #running = new Set<Promise<void>>()
+  readonly #parts = new Map<string, (WrittenPart | undefined)[]>()
+  #failure: { error: unknown } | undefined
+  /** Fires when the backup is interrupted or a part failed. */
+  readonly signal: AbortSignal
+
+  constructor(options: CopyOptions) {
+    this.#options = options
+    const { signal, previous } = options
+    this.signal =
+      signal === undefined ? this.#stop.signal : AbortSignal.any([signal, this.#stop.signal])
+    this.#earlier = new Map(
+      previous?.tables.map((table) => [
+        table.name,
+        new Map(table.parts.map((part) => [part.raw_sha256, part])),
+      ]),
+    )
+  }
+
+  /** Waits until a writer is free, then hands it the part. */
+  async add(table: ProtectedTable, part: RawPart): Promise<void> {
+    while (this.#running.size >= WRITERS) {
+      await interruptible(Promise.race(this.#running), this.signal)
+    }
+    if (this.#failure !== undefined) throw this.#failure.error
+    const parts = this.#parts.get(table.label) ?? []
+    this.#parts.set(table.label, parts)
+    const index = parts.push(undefined) - 1
+    const { store, tenantId, stamp, settings } = this.#options
+    const work = writePart(store, {
+      path: partPath(tenantId, stamp, table, index + 1),
+      part,
+      gzipLevel: settings.gzip_level,
+      earlier: this.#earlier.get(table.label) ?? new Map(),
+      signal: this.signal,
+    })
+      .then((written) => {
+        parts[index] = written
+      })
+      .catch((error: unknown) => {
+        this.#failure ??= { error }
+        this.#stop.abort()
+      })
+      .finally(() => this.#running.delete(work))
+    this.#running.add(work)
+  }
+
+  /** All parts by table, in order. */
+  async finish(): Promise<Map<string, WrittenPart[]>> {
+    await Promise.all(this.#running)
+    if (this.#failure !== undefined) throw this.#failure.error
+    return new Map(
+      [...this.#parts].map(([label, parts]) => [label, parts.filter((part) => part !== undefined)]),
+    )
+  }
+
+  /** Lets nothing run on; returns the error that came first. */
+  async stop(error: unknown): Promise<unknown> {
+    const first = this.#failure?.error ?? error
+    this.#stop.abort()
+    await Promise.all(this.#running)
+    return first
+  }
+}
+
+function describeTable(
+  table: ProtectedTable,
+  snapshot: Snapshot,
+  written: readonly WrittenPart[],
+): SummaryTable {
+  const parts = written.map(({ isUploaded: _, ...part }) => part)
+  return {
+    name: table.label,
+    schema: table.schema,
+    table: table.name,
+    columns: writtenColumns(table).map(({ name, type, encoding }) => ({ name, type, encoding })),
+    fingerprint: snapshot.columnFingerprints.get(table.label) ?? '-',
+    primary_key: table.primaryKey.map((key) => key.name),
+    rows: sum(parts, 'rows'),
+    raw_bytes: sum(parts, 'raw_bytes'),
+    stored_bytes: sum(parts, 'stored_bytes'),
+    parts,
+  }
+}

@@ -1,0 +1,43 @@
+import { DatabaseError } from 'pg'
+import { hasSqlstate } from '../database/sqlstates.ts'
+import { BackupError } from '../errors.ts'
+
+/**
+ * What a failed attempt says of itself in catalog, journal and answers. What Postgres said stays in
+ * `cause`: its messages may quote values of rows.
+ */
+export function explainFailure(error: unknown): BackupError {
+  if (error instanceof BackupError) return error
+  if (hasSqlstate(error, 'queryCanceled', 'idleInTransactionTimeout')) {
+    return new BackupError(
+      'backup_timed_out',
+      'The database ended a statement of this backup because it ran too long, or somebody cancelled it. It is tried again by the next run.',
+      { cause: error },
+    )
+  }
+  if (hasSqlstate(error, 'lockNotAvailable')) {
+    return new BackupError('table_locked', 'A table stayed locked for too long. Try again later.', {
+      cause: error,
+    })
+  }
+  if (hasSqlstate(error, 'diskFull', 'outOfMemory', 'tooManyConnections')) {
+    return new BackupError(
+      'database_unavailable',
+      'The database has no memory, disk space or connection left for this backup. Try again later.',
+      { cause: error },
+    )
+  }
+  if (hasSqlstate(error, 'undefinedTable', 'undefinedFunction', 'invalidSchemaName')) {
+    return new BackupError(
+      'schema_missing',
+      'The database lacks tables or functions of Tenantkeep. Run `npm run -s tenantkeep -- init`, which installs them.',
+      { cause: error },
+    )
+  }
+  const state = error instanceof DatabaseError ? ` (SQLSTATE ${error.code ?? 'unknown'})` : ''
+  return new BackupError(
+    'internal',
+    `The backup failed in a way that was not foreseen${state}. The log of this process has the details.`,
+    { cause: error },
+  )
+}

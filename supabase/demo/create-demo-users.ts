@@ -21,7 +21,7 @@ export async function createDemoUsers(
  * Writes people into `auth.users` and `auth.identities` who sign in with e-mail and password, in the
  * columns that Supabase's Auth and `@supabase/lite` share. Lite has no admin API yet, so that
  * `auth.admin.createUser({ id })` can't be used. People who are there already get the password.
- * Runs as the platform's superuser: it makes `pgcrypto` where that is missing.
+ * Runs as a role that may write there and may create `pgcrypto` where that is missing.
  */
 export async function createDemoLogins(
   session: DemoSession,

@@ -25,6 +25,7 @@ export const ERRORS = {
   not_configured: { status: 503, retry: false },
   schema_missing: { status: 503, retry: false },
   schema_outdated: { status: 503, retry: false },
+  auth_unavailable: { status: 503, retry: true },
   store_unavailable: { status: 503, retry: true },
   bucket_missing: { status: 503, retry: false },
   bucket_public: { status: 503, retry: false },

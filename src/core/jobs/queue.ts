@@ -1,0 +1,223 @@
+import { PgBoss } from 'pg-boss'
+import { z } from 'zod'
+import type { Database } from '../database/database.ts'
+
+/** The schema that the migrations make for the queue. */
+const SCHEMA = 'tenantkeep_jobs'
+const QUEUE = 'tenant-backup'
+const DEAD_LETTER = 'tenant-backup-dead'
+
+/** A worker that says nothing for so long is dead; its job is given to another. */
+const HEARTBEAT_SECONDS = 30
+/** What people asked for goes before the night's work. */
+const MANUAL_PRIORITY = 1_000_000
+
+export const BackupJob = z.object({
+  runId: z.uuid(),
+  tenantId: z.string().min(1),
+  backupType: z.enum(['daily_tenant', 'manual']),
+  name: z.string().optional(),
+  note: z.string().optional(),
+  tags: z.array(z.string()).optional(),
+})
+export type BackupJob = z.infer<typeof BackupJob>
+
+export interface ClaimedJob {
+  id: string
+  /** How often it failed before; together with the id this names one attempt. */
+  retryCount: number
+  job: BackupJob
+}
+
+export interface JobRequest {
+  job: BackupJob
+  /** How long it may take; decides who may claim it (see `claim`). */
+  expectedSeconds: number
+  /** Not to be claimed before so many seconds have passed. */
+  afterSeconds?: number
+}
+
+/** Jobs that are not finished, seen from somebody who has only so much time. */
+export interface QueueState {
+  /** Waiting, due, and expected to fit. */
+  ready: number
+  /** Waiting and due, but expected to take longer than there is. */
+  tooLong: number
+  /** Waiting for their next attempt. */
+  deferred: number
+  /** Being worked on, by whomever. */
+  active: number
+}
+
+export interface JobQueue {
+  /**
+   * Queues a job and gives its id; null where the same kind of backup of this tenant is queued or
+   * under way already.
+   */
+  send(request: JobRequest): Promise<string | null>
+  /** Queues many at once, passing over those that are queued or under way already. */
+  sendAll(requests: readonly JobRequest[]): Promise<void>
+  /** The most urgent, then the longest job that is due and fits the seconds given; null where none is. */
+  claim(fitsSeconds?: number): Promise<ClaimedJob | null>
+  /** Says that the attempt is alive. False: it was taken for dead, and the job belongs to another now. */
+  touch(claimed: ClaimedJob): Promise<boolean>
+  /** The job is settled, well or badly. */
+  finish(claimed: ClaimedJob): Promise<void>
+  /** Settles a job that nobody claimed yet. */
+  withdraw(jobId: string): Promise<void>
+  /** This attempt failed: the job is due again later, or goes to the dead letters after its last attempt. */
+  giveBack(claimed: ClaimedJob, errorCode: string): Promise<void>
+  /** Whether `giveBack` would queue it again. */
+  hasAttemptsLeft(claimed: ClaimedJob): boolean
+  /** Frees the jobs of dead workers. Without this call nothing of theirs moves. */
+  supervise(): Promise<void>
+  /** Jobs that used up their attempts without anybody settling them: their workers died every time. */
+  takeDead(): Promise<BackupJob[]>
+  state(fitsSeconds?: number): Promise<QueueState>
+}
+
+/** What the library answers to a change, and its types don't say. */
+const Settled = z.object({ affected: z.number() })
+
+const INSERT_BATCH = 500
+
+/** `tenant_busy` costs attempts too, and a long restore may keep a tenant busy for an hour. */
+const RETRY_LIMIT = 10
+
+/**
+ * Lends the job queue: pg-boss on the sessions of our own database, one job per tenant and kind at a
+ * time (policy `exclusive`). Whether a tenant has today's backup is asked of the catalog, not of it.
+ */
+export async function withQueue<T>(
+  database: Database,
+  use: (queue: JobQueue) => Promise<T>,
+): Promise<T> {
+  const boss = new PgBoss({
+    schema: SCHEMA,
+    db: { executeSql: (sql, values) => database.query(sql, values) },
+    migrate: false,
+    createSchema: false,
+    supervise: false,
+    schedule: false,
+    monitorIntervalSeconds: 1,
+    monitorVacuum: false,
+    // The worker doesn't own the indexes.
+    reindex: false,
+  })
+  // Without a listener an error of its timers would end the process; every call of ours throws by itself.
+  boss.on('error', () => {})
+  await boss.start()
+  try {
+    await boss.createQueue(DEAD_LETTER, { policy: 'standard', retentionSeconds: 30 * 86_400 })
+    await boss.createQueue(QUEUE, {
+      policy: 'exclusive',
+      retryLimit: RETRY_LIMIT,
+      retryDelay: 15,
+      retryBackoff: true,
+      retryDelayMax: 600,
+      expireInSeconds: 6 * 3_600,
+      heartbeatSeconds: HEARTBEAT_SECONDS,
+      deadLetter: DEAD_LETTER,
+      deleteAfterSeconds: 7 * 86_400,
+    })
+    return await use(createJobQueue(boss, database))
+  } finally {
+    await boss.stop({ graceful: false, close: false })
+  }
+}
+
+/** How often whoever works on a job says that it is alive, in milliseconds. */
+export const TOUCH_EVERY_MS = (HEARTBEAT_SECONDS * 1_000) / 4
+
+function createJobQueue(boss: PgBoss, database: Database): JobQueue {
+  return {
+    send: (request) => boss.send(QUEUE, request.job, toOptions(request)),
+
+    async sendAll(requests) {
+      for (let i = 0; i < requests.length; i += INSERT_BATCH) {
+        const batch = requests.slice(i, i + INSERT_BATCH)
+        await boss.insert(
+          QUEUE,
+          batch.map((request) => ({ data: request.job, ...toOptions(request) })),
+        )
+      }
+    },
+
+    async claim(fitsSeconds) {
+      const fetch = async (range: { minPriority?: number; maxPriority?: number }) =>
+        (await boss.fetch<unknown>(QUEUE, { includeMetadata: true, ...range }))[0]
+      let found = await fetch(
+        fitsSeconds === undefined
+          ? {}
+          : {
+              minPriority: MANUAL_PRIORITY,
+              maxPriority: MANUAL_PRIORITY + Math.floor(fitsSeconds),
+            },
+      )
+      if (found === undefined && fitsSeconds !== undefined) {
+        found = await fetch({ maxPriority: Math.min(Math.floor(fitsSeconds), MANUAL_PRIORITY - 1) })
+      }
+      if (found === undefined) return null
+      return { id: found.id, retryCount: found.retryCount, job: BackupJob.parse(found.data) }
+    },
+
+    async touch({ id, retryCount }) {
+      return Settled.parse(await boss.touch(QUEUE, { id, retryCount })).affected > 0
+    },
+
+    async finish({ id, retryCount }) {
+      await boss.complete(QUEUE, { id, retryCount })
+    },
+
+    async withdraw(jobId) {
+      await boss.complete(QUEUE, jobId, null, { includeQueued: true })
+    },
+
+    async giveBack({ id, retryCount }, errorCode) {
+      await boss.fail(QUEUE, { id, retryCount }, { code: errorCode })
+    },
+
+    hasAttemptsLeft: ({ retryCount }) => retryCount < RETRY_LIMIT,
+
+    supervise: () => boss.supervise(QUEUE),
+
+    async takeDead() {
+      const dead = await boss.fetch<unknown>(DEAD_LETTER, { batchSize: 1_000 })
+      if (dead.length === 0) return []
+      await boss.complete(
+        DEAD_LETTER,
+        dead.map(({ id }) => id),
+      )
+      return dead.flatMap(({ data }) => {
+        const job = BackupJob.safeParse(data)
+        return job.success ? [job.data] : []
+      })
+    },
+
+    async state(fitsSeconds) {
+      const { rows } = await database.query<QueueState>(
+        `select
+           count(*) filter (where is_waiting and is_due and fits)::int as ready,
+           count(*) filter (where is_waiting and is_due and not fits)::int as "tooLong",
+           count(*) filter (where is_waiting and not is_due)::int as deferred,
+           count(*) filter (where not is_waiting)::int as active
+         from (
+           select state < 'active' as is_waiting, start_after <= now() as is_due,
+                  $2::int is null or priority % $3::int <= $2::int as fits
+           from tenantkeep_jobs.job where name = $1 and state <= 'active'
+         ) j`,
+        [QUEUE, fitsSeconds === undefined ? null : Math.floor(fitsSeconds), MANUAL_PRIORITY],
+      )
+      return rows[0] ?? { ready: 0, tooLong: 0, deferred: 0, active: 0 }
+    },
+  }
+}
+
+function toOptions({ job, expectedSeconds, afterSeconds }: JobRequest) {
+  const urgency = job.backupType === 'manual' ? MANUAL_PRIORITY : 0
+  return {
+    singletonKey: `${job.backupType}:${job.tenantId}`,
+    priority: urgency + Math.min(MANUAL_PRIORITY - 1, Math.ceil(expectedSeconds)),
+    ...(afterSeconds === undefined ? {} : { startAfter: afterSeconds }),
+  }
+}

@@ -1,0 +1,273 @@
+import { setTimeout as sleep } from 'node:timers/promises'
+import { takeBackup } from '../backup/take-backup.ts'
+import type { Database } from '../database/database.ts'
+import { BackupError } from '../errors.ts'
+import type { Actor, Services } from '../services.ts'
+import { type JobSettings, readJobSettings } from './job-settings.ts'
+import {
+  type BackupJob,
+  type ClaimedJob,
+  type JobQueue,
+  TOUCH_EVERY_MS,
+  withQueue,
+} from './queue.ts'
+import { recordProgress } from './record-progress.ts'
+import { postponeTenant, reconcileRuns, settleTenant, startTenant } from './settle-run.ts'
+import { type Slot, type Slots, withSlots } from './slots.ts'
+
+export interface WorkOptions {
+  /** No job is claimed after it. Without it the work goes on until `signal`. */
+  until?: Date
+  /** Jobs that are expected to end later than this are left to others. */
+  finishBy?: Date
+  /** Backups still under way are cancelled and queued again: the end of this process is near. */
+  cancelAt?: Date
+  /** Backups at the same time in this process; the setting `max_concurrent_backups` bounds all together. */
+  concurrency?: number
+  /** Claims no more jobs; those under way are finished. */
+  signal?: AbortSignal
+  /** Ends as soon as this run has nothing left that can be done now. */
+  runId?: string
+}
+
+export interface WorkReport {
+  /** Jobs settled by this call. */
+  settled: number
+  /** Jobs that wait, or that others work on. */
+  left: number
+}
+
+export const DEFAULT_CONCURRENCY = 4
+/** An attempt that failed with an error which may pass is repeated up to this many times in all. */
+const MAX_ATTEMPTS = 4
+const POLL_MS = 1_000
+const SUPERVISE_EVERY_MS = 30_000
+
+/**
+ * Works on queued backups, side by side with any number of other processes, and may be started twice.
+ * First it puts right what dead processes left behind. Throws `database_unavailable` where the queue
+ * can't be reached; what happens to a single backup is recorded and thrown to nobody.
+ */
+export async function workJobs(services: Services, options: WorkOptions): Promise<WorkReport> {
+  const database = services.tenants.catalog
+  return withQueue(database, async (queue) => {
+    await reconcileRuns(database, queue)
+    return withSlots(database, (slots) => work({ services, database, queue, slots, options }))
+  })
+}
+
+interface Workplace {
+  services: Services
+  database: Database
+  queue: JobQueue
+  slots: Slots
+  options: WorkOptions
+}
+
+async function work(place: Workplace): Promise<WorkReport> {
+  const { database, queue, options } = place
+  const concurrency = options.concurrency ?? DEFAULT_CONCURRENCY
+  const underWay = new Set<Promise<void>>()
+  let settings = await readJobSettings(database)
+  let supervisedAt = Date.now()
+  let settled = 0
+
+  const start = (claimed: ClaimedJob, slot: Slot) => {
+    const done = workJob(place, claimed)
+      .then((isSettled) => {
+        if (isSettled) settled += 1
+      })
+      .catch((error: unknown) => {
+        // Recording the outcome failed: the heartbeat stops, and the job is given to another.
+        place.services.log.error(
+          { ...idsOf(claimed), code: codeOf(error), err: error },
+          'job not recorded',
+        )
+      })
+      .then(() => slot.release())
+      .catch(() => {})
+      .finally(() => underWay.delete(done))
+    underWay.add(done)
+  }
+
+  while (mayClaim(options)) {
+    if (Date.now() - supervisedAt > SUPERVISE_EVERY_MS) {
+      supervisedAt = Date.now()
+      await reconcileRuns(database, queue)
+      settings = await readJobSettings(database)
+    }
+    const claimed = underWay.size < concurrency ? await claim(place, settings) : null
+    if (claimed !== null) {
+      start(claimed.job, claimed.slot)
+      continue
+    }
+    if (underWay.size === 0 && (await isOver(place))) break
+    await pause(underWay, options)
+  }
+  await Promise.all(underWay)
+  const { ready, tooLong, deferred, active } = await queue.state()
+  return { settled, left: ready + tooLong + deferred + active }
+}
+
+function mayClaim({ until, signal }: WorkOptions): boolean {
+  if (signal?.aborted === true) return false
+  return until === undefined || Date.now() < until.getTime()
+}
+
+async function claim({ queue, slots, options }: Workplace, settings: JobSettings) {
+  const slot = await slots.take(settings.max_concurrent_backups)
+  if (slot === null) return null
+  try {
+    const job = await queue.claim(secondsLeft(options))
+    if (job !== null) return { job, slot }
+  } catch (error) {
+    await slot.release()
+    throw error
+  }
+  await slot.release()
+  return null
+}
+
+function secondsLeft({ finishBy }: WorkOptions): number | undefined {
+  if (finishBy === undefined) return undefined
+  return Math.max(0, (finishBy.getTime() - Date.now()) / 1_000)
+}
+
+/** Whether a process that has nothing under way should stop waiting for more. */
+async function isOver({ database, queue, options }: Workplace): Promise<boolean> {
+  if (options.runId !== undefined && !(await isRunOpen(database, options.runId))) return true
+  // A worker without an end waits for whatever comes.
+  if (options.until === undefined && options.runId === undefined) return false
+  const { ready, deferred, active } = await queue.state(secondsLeft(options))
+  // Who answers a request waits for others, but not for the next attempt of what failed.
+  return options.runId === undefined ? ready + deferred === 0 : ready + active === 0
+}
+
+async function isRunOpen(database: Database, runId: string): Promise<boolean> {
+  const { rows } = await database.query<{ isOpen: boolean }>(
+    `select exists (select from tenantkeep.runs where id = $1 and status = 'running') as "isOpen"`,
+    [runId],
+  )
+  return rows[0]?.isOpen ?? false
+}
+
+async function pause(underWay: ReadonlySet<Promise<void>>, { signal, until }: WorkOptions) {
+  const wait = new AbortController()
+  const left = until === undefined ? POLL_MS : until.getTime() - Date.now()
+  const stop = signal === undefined ? wait.signal : AbortSignal.any([wait.signal, signal])
+  const slept = sleep(Math.max(0, Math.min(POLL_MS, left)), undefined, { signal: stop }).catch(
+    () => {},
+  )
+  await Promise.race([slept, ...underWay])
+  wait.abort()
+}
+
+/** Does one job. True when the tenant is settled, false when another attempt will follow. */
+async function workJob(place: Workplace, claimed: ClaimedJob): Promise<boolean> {
+  const { services, database, queue, options } = place
+  const { runId, tenantId, backupType: kind } = claimed.job
+  const tenant = { runId, tenantId, kind }
+
+  if (!(await startTenant(database, tenant))) {
+    await queue.finish(claimed)
+    return false
+  }
+
+  using life = keepAlive(queue, claimed, options)
+  const progress = recordProgress(database, claimed.job)
+  try {
+    const { backup } = await takeBackup(services, {
+      ...toBackupInput(claimed.job),
+      actor: await readActor(database, runId),
+      onProgress: progress.report,
+      signal: life.signal,
+    })
+    await progress.finish()
+    await settleTenant(database, tenant, { status: 'complete', backupId: backup.id })
+  } catch (error) {
+    await progress.finish()
+    // Somebody else has the job now; what becomes of it is theirs to say.
+    if (life.wasTaken()) return false
+    const failure = describeFailure(error)
+    services.log.error(
+      { ...idsOf(claimed), code: failure.code, attempt: claimed.retryCount + 1, err: error },
+      'backup failed',
+    )
+    if (failure.canRetry && mayTryAgain(queue, claimed, failure.code)) {
+      await postponeTenant(database, tenant, failure)
+      await queue.giveBack(claimed, failure.code)
+      return false
+    }
+    await settleTenant(database, tenant, { status: 'failed', ...failure })
+  }
+  await queue.finish(claimed)
+  return true
+}
+
+function mayTryAgain(queue: JobQueue, claimed: ClaimedJob, code: string): boolean {
+  if (!queue.hasAttemptsLeft(claimed)) return false
+  // A tenant that is being restored may be busy for long, and our own end of time is nobody's fault.
+  if (code === 'tenant_busy' || code === 'backup_cancelled') return true
+  return claimed.retryCount + 1 < MAX_ATTEMPTS
+}
+
+/** Heartbeats for as long as the attempt lasts; its signal ends the backup when the job or the time is lost. */
+function keepAlive(queue: JobQueue, claimed: ClaimedJob, { cancelAt }: WorkOptions) {
+  const taken = new AbortController()
+  const beat = setInterval(() => {
+    queue.touch(claimed).then(
+      (isOurs) => {
+        if (!isOurs) taken.abort()
+      },
+      // The database is away for a moment; the next beat will tell.
+      () => {},
+    )
+  }, TOUCH_EVERY_MS)
+  return {
+    signal:
+      cancelAt === undefined ? taken.signal : AbortSignal.any([taken.signal, signalAt(cancelAt)]),
+    wasTaken: () => taken.signal.aborted,
+    [Symbol.dispose]: () => clearInterval(beat),
+  }
+}
+
+/** What a job asks of `takeBackup`. */
+export function toBackupInput({ runId, tenantId, backupType, name, note, tags }: BackupJob) {
+  return { runId, tenantId, backupType, name: name ?? null, note: note ?? null, tags: tags ?? [] }
+}
+
+/** A signal that aborts at this moment. */
+export function signalAt(moment: Date): AbortSignal {
+  return AbortSignal.timeout(Math.max(1, moment.getTime() - Date.now()))
+}
+
+async function readActor(database: Database, runId: string): Promise<Actor> {
+  const { rows } = await database.query<Actor>(
+    `select actor_kind as kind, actor_id as id, actor_label as label from tenantkeep.runs where id = $1`,
+    [runId],
+  )
+  return rows[0] ?? { kind: 'system', id: null, label: 'system' }
+}
+
+export function describeFailure(error: unknown): {
+  code: string
+  message: string
+  canRetry: boolean
+} {
+  if (error instanceof BackupError) {
+    return { code: error.code, message: error.message, canRetry: error.canRetry }
+  }
+  return {
+    code: 'internal',
+    message: 'An unexpected error ended the backup; the log of the functions has it.',
+    canRetry: false,
+  }
+}
+
+function codeOf(error: unknown): string {
+  return error instanceof BackupError ? error.code : 'internal'
+}
+
+function idsOf({ job }: ClaimedJob) {
+  return { run_id: job.runId, tenant_id: job.tenantId }
+}

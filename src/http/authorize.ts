@@ -1,0 +1,188 @@
+import { createHash, timingSafeEqual } from 'node:crypto'
+import type { Queryable } from '../core/database/database.ts'
+import { BackupError } from '../core/errors.ts'
+import type { Actor } from '../core/services.ts'
+import type { Environment } from './environment.ts'
+import { verifyUser } from './verify-user.ts'
+
+export type CallerKind = 'cron' | 'operator' | 'user'
+
+/** Who calls, and what they may touch. */
+export type Caller =
+  | { kind: 'cron' | 'operator'; actor: Actor }
+  | { kind: 'user'; actor: Actor & { id: string }; tenantIds: readonly string[] }
+
+/** Who calls, before the database was asked what they may. */
+export type Identity = { kind: 'cron' | 'operator' } | { kind: 'user'; id: string; label: string }
+
+const JWT_SHAPE = /^[\w-]+\.[\w-]+\.[\w-]+$/
+
+/**
+ * Says who calls: by `Authorization: Bearer`, which holds the cron secret, the operator secret or a
+ * user's token. A secret that is not set lets nobody in. Throws `secret_in_query`, `not_signed_in`,
+ * `not_configured`, `auth_unavailable`.
+ */
+export async function identify(
+  request: Request,
+  environment: Environment,
+  options: { mayUseSecretInQuery: boolean },
+): Promise<Identity> {
+  const token = readToken(request, environment, options)
+  if (token.value === undefined) {
+    throw new BackupError(
+      'not_signed_in',
+      'Say who you are: Authorization: Bearer, followed by a secret or by the token of a signed-in user.',
+    )
+  }
+  if (equalsSecret(token.value, environment.cronSecret)) return { kind: 'cron' }
+  if (!token.isFromQuery && equalsSecret(token.value, environment.operatorSecret)) {
+    return { kind: 'operator' }
+  }
+  if (!token.isFromQuery && JWT_SHAPE.test(token.value)) {
+    return { kind: 'user', ...(await verifyUser(environment, token.value)) }
+  }
+  if (environment.cronSecret === undefined) {
+    throw new BackupError(
+      'not_configured',
+      'CRON_SECRET is not set on this site, so no secret is accepted. Set it, and give the same value to the cron service.',
+    )
+  }
+  throw new BackupError('not_signed_in', 'This secret is not the one that is set on this site.')
+}
+
+interface Token {
+  value: string | undefined
+  isFromQuery: boolean
+}
+
+function readToken(
+  request: Request,
+  environment: Environment,
+  { mayUseSecretInQuery }: { mayUseSecretInQuery: boolean },
+): Token {
+  const inQuery = new URL(request.url).searchParams.get('secret')
+  if (inQuery !== null && !(mayUseSecretInQuery && environment.mayUseSecretInQuery)) {
+    throw new BackupError(
+      'secret_in_query',
+      mayUseSecretInQuery
+        ? 'A secret in the URL ends up in logs. Send it as Authorization: Bearer. Where the cron service can’t, set CRON_SECRET_IN_QUERY=allow on this site. Replace the secret that was sent.'
+        : 'A secret in the URL ends up in logs. Send it as Authorization: Bearer, and replace the one that was sent.',
+    )
+  }
+  const header = request.headers.get('authorization')
+  if (header === null) return { value: inQuery ?? undefined, isFromQuery: true }
+  return { value: /^Bearer +(\S+) *$/i.exec(header)?.[1], isFromQuery: false }
+}
+
+/** Compares digests, so that the time says nothing about length or content. */
+export function equalsSecret(given: string, secret: string | undefined): boolean {
+  const digest = (text: string) => createHash('sha256').update(text).digest()
+  const isEqual = timingSafeEqual(digest(given), digest(secret ?? ''))
+  return secret !== undefined && secret !== '' && isEqual
+}
+
+/**
+ * What the caller may do now: a user's rights are read from the host's membership table and from our
+ * list of operators at this moment, never from the token.
+ */
+export async function readCaller(database: Queryable, identity: Identity): Promise<Caller> {
+  if (identity.kind !== 'user') {
+    return { kind: identity.kind, actor: { kind: identity.kind, id: null, label: identity.kind } }
+  }
+  const { id, label } = identity
+  const { rows } = await database.query<{ isOperator: boolean; tenantIds: string[] }>(
+    `select exists (select from tenantkeep.operators where user_id = $1) as "isOperator",
+            array(select distinct tenant_id from tenantkeep.administered_by($1)) as "tenantIds"`,
+    [id],
+  )
+  const rights = rows[0]
+  if (rights?.isOperator === true)
+    return { kind: 'operator', actor: { kind: 'operator', id, label } }
+  return {
+    kind: 'user',
+    actor: { kind: 'user', id, label },
+    tenantIds: rights?.tenantIds ?? [],
+  }
+}
+
+/**
+ * The tenant that a request is about, where the caller may act for it. Throws `invalid_request` for an
+ * id that can't be one, `not_allowed` for a member without rights, and `tenant_not_found` for all others,
+ * whether the tenant exists or not.
+ */
+export async function requireTenant(
+  database: Queryable,
+  caller: Caller,
+  givenId: string,
+): Promise<{ id: string; name: string | null }> {
+  const tenantId = await parseTenantId(database, givenId)
+  const isMine = caller.kind !== 'user' || caller.tenantIds.includes(tenantId)
+  if (!isMine && (await belongsTo(database, caller.actor.id, tenantId))) {
+    throw new BackupError(
+      'not_allowed',
+      'Only owners and admins of the organization may do this. Ask one of them.',
+    )
+  }
+  const tenant = isMine ? await findTenant(database, tenantId) : null
+  if (tenant === null) throw tenantNotFound()
+  return tenant
+}
+
+export function tenantNotFound(): BackupError {
+  return new BackupError('tenant_not_found', 'There is no such organization among yours.')
+}
+
+async function belongsTo(
+  database: Queryable,
+  userId: string | null,
+  tenantId: string,
+): Promise<boolean> {
+  const { rows } = await database.query<{ belongs: boolean }>(
+    'select tenantkeep.belongs_to($1, $2) as belongs',
+    [userId, tenantId],
+  )
+  return rows[0]?.belongs ?? false
+}
+
+/** A tenant whose own row is gone is still there for us while it has backups. */
+async function findTenant(
+  database: Queryable,
+  tenantId: string,
+): Promise<{ id: string; name: string | null } | null> {
+  const { rows } = await database.query<{ id: string; name: string | null }>(
+    `(select tenant_id as id, tenant_name as name from tenantkeep.list_tenants() where tenant_id = $1)
+     union all
+     (select organization_id, organization_name from public.tenant_backups
+      where organization_id = $1 order by created_at desc limit 1)
+     limit 1`,
+    [tenantId],
+  )
+  return rows[0] ?? null
+}
+
+const ID_SHAPES: Record<string, RegExp> = {
+  uuid: /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/i,
+  smallint: /^-?\d{1,5}$/,
+  integer: /^-?\d{1,10}$/,
+  bigint: /^-?\d{1,19}$/,
+}
+/** For ids of other types: printable, and no longer than a path takes. */
+const TEXT_SHAPE = /^[^\p{Cc}]{1,200}$/u
+
+/** An id as the host's tenant column writes it. */
+async function parseTenantId(database: Queryable, given: string): Promise<string> {
+  const { rows } = await database.query<{ type: string }>(
+    `select tenant_type as type from tenantkeep.tenant_tables where class = 'root'`,
+  )
+  const type = rows[0]?.type
+  if (type === undefined) {
+    throw new BackupError(
+      'not_configured',
+      'No tenant table is known in this database. Run `tenantkeep init` first.',
+    )
+  }
+  if (!(ID_SHAPES[type] ?? TEXT_SHAPE).test(given)) {
+    throw new BackupError('invalid_request', `organization_id is not a ${type}.`)
+  }
+  return type === 'uuid' ? given.toLowerCase() : given
+}

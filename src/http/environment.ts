@@ -1,0 +1,163 @@
+import { z } from 'zod'
+import { BackupError } from '../core/errors.ts'
+
+const text = z
+  .string()
+  .trim()
+  .optional()
+  .transform((value) => (value === '' ? undefined : value))
+const allow = text.transform((value) => value === 'allow')
+
+const Variables = z.object({
+  SUPABASE_URL: text,
+  VITE_SUPABASE_URL: text,
+  SUPABASE_SECRET_KEY: text,
+  SUPABASE_SERVICE_ROLE_KEY: text,
+  SUPABASE_PUBLISHABLE_KEY: text,
+  SUPABASE_ANON_KEY: text,
+  VITE_SUPABASE_PUBLISHABLE_KEY: text,
+  VITE_SUPABASE_ANON_KEY: text,
+  SUPABASE_DB_URL: text,
+  CRON_SECRET: text,
+  CRON_SECRET_IN_QUERY: allow,
+  OPERATOR_SECRET: text,
+  BACKUP_SIGNING_KEY: text,
+  BACKUP_SIGNING_KEY_PREVIOUS: text,
+  BACKUP_STORE: text,
+  ALLOWED_ORIGINS: text,
+  URL: text,
+})
+
+/** What the functions are told from outside, checked. A value that is not set is undefined. */
+export interface Environment {
+  supabaseUrl: string | undefined
+  supabaseSecretKey: string | undefined
+  supabasePublishableKey: string | undefined
+  /** The worker's login, in session mode. */
+  databaseUrl: string
+  cronSecret: string | undefined
+  /** `?secret=` counts on the daily backup, for cron services that can't send a header. */
+  mayUseSecretInQuery: boolean
+  operatorSecret: string | undefined
+  signingKey: string | undefined
+  previousSigningKey: string | undefined
+  /** `supabase://bucket` or `file:///…`. */
+  storeUrl: string
+  allowedOrigins: string[]
+  /** Where this site itself is reached, for calling our own background function. */
+  siteUrl: string | undefined
+}
+
+/**
+ * Reads the environment; nothing else does. Throws `not_configured`, naming the setting and what to do
+ * with it, never a value.
+ */
+export function readEnvironment(
+  given: Record<string, string | undefined> = process.env,
+): Environment {
+  const all = Variables.parse(given)
+  const supabaseSecretKey = all.SUPABASE_SECRET_KEY ?? all.SUPABASE_SERVICE_ROLE_KEY
+  const { CRON_SECRET: cronSecret, OPERATOR_SECRET: operatorSecret } = all
+  refuseSecretsForBrowsers(given, [
+    supabaseSecretKey,
+    cronSecret,
+    operatorSecret,
+    all.SUPABASE_DB_URL,
+    all.BACKUP_SIGNING_KEY,
+    all.BACKUP_SIGNING_KEY_PREVIOUS,
+  ])
+  if (cronSecret !== undefined && cronSecret === operatorSecret) {
+    throw notConfigured(
+      'CRON_SECRET and OPERATOR_SECRET are the same. The cron service must not be able to do what an operator can: give them different values.',
+    )
+  }
+  return {
+    supabaseUrl: all.SUPABASE_URL ?? all.VITE_SUPABASE_URL,
+    supabaseSecretKey,
+    supabasePublishableKey:
+      all.SUPABASE_PUBLISHABLE_KEY ??
+      all.SUPABASE_ANON_KEY ??
+      all.VITE_SUPABASE_PUBLISHABLE_KEY ??
+      all.VITE_SUPABASE_ANON_KEY,
+    databaseUrl: requireSessionMode(all.SUPABASE_DB_URL),
+    cronSecret,
+    mayUseSecretInQuery: all.CRON_SECRET_IN_QUERY,
+    operatorSecret,
+    signingKey: all.BACKUP_SIGNING_KEY,
+    previousSigningKey: all.BACKUP_SIGNING_KEY_PREVIOUS,
+    storeUrl: all.BACKUP_STORE ?? 'supabase://backups',
+    allowedOrigins: readOrigins(all.ALLOWED_ORIGINS),
+    siteUrl: all.URL,
+  }
+}
+
+/** Vite puts every `VITE_…` variable into the page, where the whole world reads it. */
+function refuseSecretsForBrowsers(
+  given: Record<string, string | undefined>,
+  secrets: readonly (string | undefined)[],
+): void {
+  const values = new Set(secrets.filter((secret) => secret !== undefined))
+  for (const [name, value] of Object.entries(given)) {
+    if (!name.startsWith('VITE_') || value === undefined) continue
+    const trimmed = value.trim()
+    const isSecret =
+      values.has(trimmed) ||
+      trimmed.startsWith('sb_secret_') ||
+      readRole(trimmed) === 'service_role' ||
+      (trimmed !== '' && /SECRET|SERVICE_ROLE|SIGNING_KEY|DB_URL/.test(name))
+    if (isSecret) {
+      throw notConfigured(
+        `${name} holds a secret, and variables that begin with VITE_ are published with the page. Remove it, rebuild, and replace the secret wherever it is used.`,
+      )
+    }
+  }
+}
+
+/** The role in a key of the older kind, which is a JWT; undefined for anything else. */
+function readRole(key: string): unknown {
+  const payload = key.split('.')[1]
+  if (payload === undefined) return undefined
+  try {
+    const claims = z
+      .object({ role: z.string() })
+      .safeParse(JSON.parse(Buffer.from(payload, 'base64url').toString()))
+    return claims.data?.role
+  } catch {
+    return undefined
+  }
+}
+
+function requireSessionMode(url: string | undefined): string {
+  if (url === undefined) {
+    throw notConfigured(
+      'SUPABASE_DB_URL is not set. `tenantkeep init --worker-url-out FILE` writes the URL of the login tenantkeep_worker.',
+    )
+  }
+  if (!URL.canParse(url) || !/^postgres(ql)?:$/.test(new URL(url).protocol)) {
+    throw notConfigured(
+      'SUPABASE_DB_URL is not a database URL. It looks like postgres://user:password@host:5432/database, with special characters in the password percent-encoded.',
+    )
+  }
+  if (new URL(url).port === '6543') {
+    throw notConfigured(
+      'SUPABASE_DB_URL points to the pooler in transaction mode (port 6543), which can mix up sessions. Use port 5432 of the same host: session mode.',
+    )
+  }
+  return url
+}
+
+function readOrigins(list: string | undefined): string[] {
+  const origins = (list ?? '').split(/[\s,]+/).filter((origin) => origin !== '')
+  for (const origin of origins) {
+    if (!URL.canParse(origin) || new URL(origin).origin !== origin) {
+      throw notConfigured(
+        'ALLOWED_ORIGINS must be a list of origins like https://app.example.com, separated by commas, without paths.',
+      )
+    }
+  }
+  return origins
+}
+
+function notConfigured(message: string): BackupError {
+  return new BackupError('not_configured', message)
+}

@@ -1,0 +1,182 @@
+import { randomUUID } from 'node:crypto'
+import type { Logger } from 'pino'
+import type { z } from 'zod'
+import { BackupError } from '../core/errors.ts'
+import type { Services } from '../core/services.ts'
+import { type Caller, type CallerKind, identify, readCaller } from './authorize.ts'
+import { type Environment, readEnvironment } from './environment.ts'
+import { readInput } from './read-input.ts'
+import { getLogger, getServices, requireCurrentSchema } from './services.ts'
+
+export interface Call<Input> {
+  services: Services
+  environment: Environment
+  caller: Caller
+  input: Input
+  /** When the request came in. */
+  startedAt: Date
+  requestId: string
+}
+
+export interface Answer {
+  status: number
+  body: object
+}
+
+export interface Endpoint<Input> {
+  /** As in its URL. */
+  name: string
+  methods: readonly ('GET' | 'POST')[]
+  /** A strict object: body of a POST, query of a GET. */
+  input: z.ZodType<Input>
+  allow: readonly CallerKind[]
+  /** `?secret=` counts here where `CRON_SECRET_IN_QUERY=allow`. */
+  mayUseSecretInQuery?: boolean
+  run(call: Call<Input>): Promise<Answer>
+}
+
+/**
+ * Makes a Netlify function of an endpoint: checks method, caller, input and schema, runs it, answers
+ * JSON. The work is not tied to the request: a client that hangs up cancels nothing.
+ */
+export function handle<Input>(endpoint: Endpoint<Input>): (request: Request) => Promise<Response> {
+  return async (request) => {
+    const startedAt = new Date()
+    const requestId = randomUUID()
+    const log = getLogger().child({ request_id: requestId, endpoint: endpoint.name })
+    const origins: string[] = []
+    const answer = await answerRequest(endpoint, request, { startedAt, requestId, log, origins })
+    log.info(
+      {
+        method: request.method,
+        status: answer.status,
+        duration_ms: Date.now() - startedAt.getTime(),
+      },
+      'answered',
+    )
+    const headers = new Headers(answer.headers)
+    for (const [name, value] of Object.entries(SECURITY_HEADERS)) headers.set(name, value)
+    allowOrigin(headers, request, origins, endpoint)
+    headers.set('x-request-id', requestId)
+    if (answer.body === undefined) return new Response(null, { status: answer.status, headers })
+    return Response.json(answer.body, { status: answer.status, headers })
+  }
+}
+
+const SECURITY_HEADERS = {
+  'cache-control': 'no-store',
+  'x-content-type-options': 'nosniff',
+  'referrer-policy': 'no-referrer',
+  'x-frame-options': 'DENY',
+  'content-security-policy': "default-src 'none'; frame-ancestors 'none'",
+}
+
+interface Context {
+  startedAt: Date
+  requestId: string
+  log: Logger
+  /** Filled once the environment was read. */
+  origins: string[]
+}
+
+interface RawAnswer {
+  status: number
+  body?: object
+  headers?: Record<string, string>
+}
+
+async function answerRequest<Input>(
+  endpoint: Endpoint<Input>,
+  request: Request,
+  context: Context,
+): Promise<RawAnswer> {
+  const { requestId, startedAt, log, origins } = context
+  try {
+    const environment = readEnvironment()
+    origins.push(...environment.allowedOrigins)
+    if (request.method === 'OPTIONS') {
+      return { status: 204, headers: { allow: allowedMethods(endpoint) } }
+    }
+    requireMethod(endpoint, request)
+    const identity = await identify(request, environment, {
+      mayUseSecretInQuery: endpoint.mayUseSecretInQuery ?? false,
+    })
+    const input = await readInput(request, endpoint.input)
+    const services = getServices(environment)
+    await requireCurrentSchema(services)
+    const caller = await readCaller(services.tenants.catalog, identity)
+    log.info({ caller: caller.kind, user_id: caller.actor.id }, 'called')
+    if (!endpoint.allow.includes(caller.kind)) throw notAllowed(caller.kind)
+    return await endpoint.run({ services, environment, caller, input, startedAt, requestId })
+  } catch (error) {
+    return answerError(endpoint, error, context)
+  }
+}
+
+function requireMethod(endpoint: HasMethods & { name: string }, { method }: Request): void {
+  if (endpoint.methods.some((allowed) => allowed === method)) return
+  throw new BackupError(
+    'method_not_allowed',
+    `${endpoint.name} takes ${endpoint.methods.join(' or ')} requests.`,
+  )
+}
+
+function notAllowed(kind: CallerKind): BackupError {
+  return new BackupError(
+    'not_allowed',
+    kind === 'cron'
+      ? 'The cron secret starts backups and nothing else. Use OPERATOR_SECRET or sign in.'
+      : 'You may not do this.',
+  )
+}
+
+function answerError(endpoint: HasMethods, error: unknown, { requestId, log }: Context): RawAnswer {
+  const known = error instanceof BackupError
+  const { code, message, status, details, canRetry } = known
+    ? error
+    : new BackupError(
+        'internal',
+        'Something unexpected went wrong; nothing more is known here. The log of the function has it under the request_id.',
+      )
+  log[status >= 500 ? 'error' : 'warn']({ code, status, err: error }, 'refused')
+  return {
+    status,
+    body: {
+      success: false,
+      error: {
+        code,
+        message,
+        request_id: requestId,
+        ...(details === undefined ? {} : { details }),
+      },
+    },
+    headers: {
+      ...(code === 'method_not_allowed' ? { allow: allowedMethods(endpoint) } : {}),
+      ...(code === 'not_signed_in' ? { 'www-authenticate': 'Bearer' } : {}),
+      ...(status === 503 && canRetry ? { 'retry-after': '30' } : {}),
+    },
+  }
+}
+
+type HasMethods = { methods: readonly string[] }
+
+function allowedMethods({ methods }: HasMethods): string {
+  return [...methods, 'OPTIONS'].join(', ')
+}
+
+/** Pages of other origins may call only where ALLOWED_ORIGINS names them. */
+function allowOrigin(
+  headers: Headers,
+  request: Request,
+  origins: readonly string[],
+  endpoint: HasMethods,
+): void {
+  headers.set('vary', 'origin')
+  const origin = request.headers.get('origin')
+  if (origin === null || !origins.includes(origin)) return
+  headers.set('access-control-allow-origin', origin)
+  headers.set('access-control-allow-methods', allowedMethods(endpoint))
+  headers.set('access-control-allow-headers', 'authorization, content-type')
+  headers.set('access-control-expose-headers', 'x-request-id, retry-after')
+  headers.set('access-control-max-age', '600')
+}

@@ -1,0 +1,76 @@
+import { type DestinationStream, type Logger, pino } from 'pino'
+import { sqlstateOf } from '../core/database/sqlstates.ts'
+import { BackupError } from '../core/errors.ts'
+
+/** What may be in a log line: ids, names of things of ours, codes, counts, times. All else is dropped. */
+const ALLOWED = new Set([
+  'request_id',
+  'endpoint',
+  'method',
+  'status',
+  'caller',
+  'code',
+  'run_id',
+  'backup_id',
+  'tenant_id',
+  'user_id',
+  'runId',
+  'backupId',
+  'tenantId',
+  'backup_type',
+  'table',
+  'tables',
+  'phase',
+  'attempt',
+  'rows',
+  'records',
+  'bytes',
+  'objects',
+  'settled',
+  'left',
+  'pending',
+  'duration_ms',
+  'count',
+  'err',
+])
+
+/** JSON lines with an allow-list, so that a row value or a secret has no way into the log. */
+export function createLogger(destination?: DestinationStream): Logger {
+  const options = {
+    base: null,
+    formatters: { log: pickAllowed, level: (label: string) => ({ level: label }) },
+  }
+  return destination === undefined ? pino(options) : pino(options, destination)
+}
+
+function pickAllowed(entry: Record<string, unknown>): Record<string, unknown> {
+  const picked: Record<string, unknown> = {}
+  for (const [key, value] of Object.entries(entry)) {
+    if (!ALLOWED.has(key)) continue
+    picked[key] = key === 'err' ? describeError(value) : scalarOf(value)
+  }
+  return picked
+}
+
+function scalarOf(value: unknown): string | number | boolean | null {
+  if (typeof value === 'string') return value.slice(0, 200)
+  if (typeof value === 'number' || typeof value === 'boolean') return value
+  return typeof value === 'bigint' ? value.toString() : null
+}
+
+/**
+ * What we wrote ourselves may be read by everybody. Of an unknown error only its kind and where it came
+ * from: its message may hold the value that it stumbled over.
+ */
+function describeError(error: unknown): object {
+  if (!(error instanceof Error)) return { type: typeof error }
+  const frames = (error.stack ?? '').split('\n').filter((line) => /^\s+at /.test(line))
+  const sqlstate = sqlstateOf(error)
+  return {
+    type: error.name,
+    ...(error instanceof BackupError ? { code: error.code, message: error.message } : {}),
+    ...(sqlstate === undefined ? {} : { sqlstate }),
+    at: frames.slice(0, 12).map((line) => line.trim().slice(3)),
+    ...(error.cause === undefined ? {} : { cause: describeError(error.cause) }),
+  }
+}

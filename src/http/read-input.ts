@@ -1,0 +1,51 @@
+import type { z } from 'zod'
+import { BackupError } from '../core/errors.ts'
+
+/** Far more than any of our inputs needs. */
+const MAX_CHARACTERS = 64_000
+
+/**
+ * Reads the input of a request, which is the JSON body of a POST (an empty one counts as `{}`) or the
+ * query of a GET. Throws `invalid_request`, naming fields but never what was in them.
+ */
+export async function readInput<Input>(request: Request, schema: z.ZodType<Input>): Promise<Input> {
+  const given = request.method === 'GET' ? readQuery(request) : await readBody(request)
+  const parsed = schema.safeParse(given)
+  if (parsed.success) return parsed.data
+  const issues = parsed.error.issues.map(describeIssue)
+  throw new BackupError('invalid_request', issues.map((issue) => issue.message).join(' '), {
+    details: { issues },
+  })
+}
+
+function readQuery(request: Request): unknown {
+  const query = new URL(request.url).searchParams
+  query.delete('secret')
+  return Object.fromEntries(query)
+}
+
+async function readBody(request: Request): Promise<unknown> {
+  const text = await request.text()
+  if (text.length > MAX_CHARACTERS) {
+    throw new BackupError('invalid_request', 'The body is too long.')
+  }
+  if (text.trim() === '') return {}
+  const type = request.headers.get('content-type') ?? ''
+  if (!/^application\/(.+\+)?json\s*(;|$)/i.test(type)) {
+    throw new BackupError('invalid_request', 'Send the body as Content-Type: application/json.')
+  }
+  try {
+    return JSON.parse(text)
+  } catch {
+    throw new BackupError('invalid_request', 'The body is not valid JSON.')
+  }
+}
+
+function describeIssue(issue: z.core.$ZodIssue): { field: string; message: string } {
+  if (issue.code === 'unrecognized_keys') {
+    const names = issue.keys.join(', ')
+    return { field: names, message: `Unknown field: ${names}.` }
+  }
+  const field = issue.path.join('.')
+  return { field, message: field === '' ? `${issue.message}.` : `${field}: ${issue.message}.` }
+}

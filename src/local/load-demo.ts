@@ -1,11 +1,60 @@
+import { createDemoLogins } from '../../supabase/demo/create-demo-users.ts'
+import { DEMO_TENANTS, listDemoPeople } from '../../supabase/demo/demo-tenants.ts'
+import { generateDemo } from '../../supabase/demo/generate.ts'
+import { installDemo } from '../../supabase/demo/install-demo.ts'
+import { connectDatabase } from '../core/database/connect-database.ts'
+import {
+  initialiseProtection,
+  type ProtectionReport,
+} from '../core/tables/initialise-protection.ts'
+
 export interface DemoTarget {
   /** As `postgres`, who owns the demonstration. */
   adminUrl: string
-  /** As the platform, for what the API would do: making users. */
+  /** As the platform: people's logins are Auth's own rows. */
   superuserUrl: string
+  /** One password for all people of the demonstration. */
+  password: string
 }
 
-/** Loads the demonstration application and takes it under protection. */
-export async function loadDemo(_target: DemoTarget): Promise<void> {
-  throw new Error('The demonstration is not there yet.')
+/** Makes the demonstration application, its people and its rows, unless it is there. Whether it did. */
+export async function loadDemo({ adminUrl, superuserUrl, password }: DemoTarget): Promise<boolean> {
+  const admin = connectDatabase({ url: adminUrl, dataSessions: 1 })
+  const platform = connectDatabase({ url: superuserUrl, dataSessions: 1 })
+  try {
+    const { rows } = await admin.query<{ found: string | null }>(
+      "select to_regclass('public.organizations')::text as found",
+    )
+    if (rows[0]?.found == null) await admin.withConnection(installDemo)
+    else if ((await admin.query('select from public.organizations limit 1')).rowCount > 0)
+      return false
+
+    await platform.withConnection((session) =>
+      createDemoLogins(session, listDemoPeople(DEMO_TENANTS), () => password),
+    )
+    await admin.withConnection((session) => generateDemo(session))
+    return true
+  } finally {
+    await Promise.all([admin.close(), platform.close()])
+  }
+}
+
+/** `init` on the demonstration: which rows are whose, found in the catalog. */
+export async function protectDemo(adminUrl: string): Promise<ProtectionReport> {
+  const admin = connectDatabase({ url: adminUrl, dataSessions: 1 })
+  try {
+    const report = await initialiseProtection(admin, {
+      tenantTable: 'public.organizations',
+      tenantColumns: ['organization_id'],
+    })
+    if (!report.isApplied) {
+      const reasons = report.unsettled.map(
+        ({ schema, name, reason }) => `${schema}.${name}: ${reason}`,
+      )
+      throw new Error(`The demonstration could not be protected.\n${reasons.join('\n')}`)
+    }
+    return report
+  } finally {
+    await admin.close()
+  }
 }

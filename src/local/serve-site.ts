@@ -1,0 +1,23 @@
+import { join } from 'node:path'
+import { REPOSITORY } from './migrations.ts'
+
+/**
+ * Serves the page with Vite and the functions with Netlify's plugin, on one port. The functions see
+ * `environment` as their own, as on Netlify; the page sees two public values of it (vite.config.ts).
+ */
+export async function serveSite(
+  port: number,
+  environment: Record<string, string>,
+): Promise<{ stop: () => Promise<void> }> {
+  Object.assign(process.env, environment)
+  const { createServer } = await import('vite')
+  const server = await createServer({
+    configFile: join(REPOSITORY, 'vite.config.ts'),
+    configLoader: 'native',
+    logLevel: 'warn',
+    clearScreen: false,
+    server: { host: '127.0.0.1', port, strictPort: true },
+  })
+  await server.listen()
+  return { stop: () => server.close() }
+}

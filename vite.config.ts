@@ -1,0 +1,83 @@
+import { join } from 'node:path'
+import netlify from '@netlify/vite-plugin'
+import react from '@vitejs/plugin-react'
+import { defineConfig, type Plugin, type ViteDevServer } from 'vite'
+
+const repository = import.meta.dirname
+
+/**
+ * The page is built from `src/page`. Of the environment it gets two values, both public: the URL of the
+ * Supabase project and its publishable key. No other variable can reach it, whatever its name.
+ */
+export default defineConfig({
+  root: join(repository, 'src', 'page'),
+  envDir: false,
+  envPrefix: ['VITE_SUPABASE_URL', 'VITE_SUPABASE_PUBLISHABLE_KEY'],
+  define: {
+    'import.meta.env.VITE_SUPABASE_URL': JSON.stringify(
+      process.env.SUPABASE_URL ?? process.env.VITE_SUPABASE_URL ?? '',
+    ),
+    'import.meta.env.VITE_SUPABASE_PUBLISHABLE_KEY': JSON.stringify(
+      process.env.SUPABASE_PUBLISHABLE_KEY ?? process.env.VITE_SUPABASE_PUBLISHABLE_KEY ?? '',
+    ),
+  },
+  cacheDir: join(repository, 'node_modules', '.vite'),
+  build: { outDir: join(repository, 'dist'), emptyOutDir: true },
+  plugins: [react(), serveFunctions(), relaxPolicyForDevelopment()],
+})
+
+/** The functions of `netlify/functions` behind the page's own server, as Netlify serves them. */
+function serveFunctions(): Plugin {
+  const plugins: unknown[] = netlify({
+    blobs: { enabled: false },
+    database: { enabled: false },
+    edgeFunctions: { enabled: false },
+    environmentVariables: { enabled: false },
+    images: { enabled: false },
+    staticFiles: { enabled: false },
+  })
+  return {
+    name: 'tenantkeep:functions',
+    apply: 'serve',
+    async configureServer(server) {
+      // The plugin looks for netlify.toml in the root of the page, which is not that of the repository.
+      const config = new Proxy(server.config, {
+        get: (target, name) => (name === 'root' ? repository : Reflect.get(target, name)),
+      })
+      const seen = new Proxy(server, {
+        get: (target, name) => (name === 'config' ? config : Reflect.get(target, name)),
+      })
+      for (const plugin of plugins) {
+        if (isServerPlugin(plugin)) await plugin.configureServer(seen)
+      }
+    },
+  }
+}
+
+function isServerPlugin(
+  plugin: unknown,
+): plugin is { configureServer: (server: ViteDevServer) => Promise<void> } {
+  return typeof plugin === 'object' && plugin !== null && 'configureServer' in plugin
+}
+
+/** Vite's own page scripts are inline and it reloads by a socket: allowed here, never in a build. */
+function relaxPolicyForDevelopment(): Plugin {
+  return {
+    name: 'tenantkeep:development-policy',
+    apply: 'serve',
+    configureServer(server) {
+      server.middlewares.use((_request, response, next) => {
+        const policy = response.getHeader('content-security-policy')
+        if (typeof policy === 'string') {
+          response.setHeader(
+            'content-security-policy',
+            policy
+              .replace("script-src 'self'", "script-src 'self' 'unsafe-inline'")
+              .replace("connect-src 'self'", "connect-src 'self' ws: http://localhost:*"),
+          )
+        }
+        next()
+      })
+    },
+  }
+}

@@ -1,0 +1,45 @@
+import type { ReactNode } from 'react'
+
+/** Marks of a state and of a few buttons; always beside words, so hidden from screen readers. */
+export type IconName =
+  | 'check'
+  | 'attention'
+  | 'cross'
+  | 'running'
+  | 'nothing'
+  | 'pin'
+  | 'plus'
+  | 'up'
+  | 'down'
+  | 'unsorted'
+
+const SHAPES: Record<IconName, ReactNode> = {
+  check: <path d="m5 12.5 4.5 4.5L19 7.5" />,
+  attention: <path d="M12 5v8.5M12 18.5v.01" />,
+  cross: <path d="m7 7 10 10M17 7 7 17" />,
+  running: <path d="M19 12a7 7 0 1 1-2.2-5.1M19 4v4h-4" />,
+  nothing: <path d="M6 12h12" />,
+  pin: <path d="M12 14v6M8 4h8l-1 5 3 5H6l3-5-1-5Z" />,
+  plus: <path d="M12 5v14M5 12h14" />,
+  up: <path d="m6 15 6-6 6 6" />,
+  down: <path d="m6 9 6 6 6-6" />,
+  unsorted: <path d="m8 9.5 4-4 4 4M8 14.5l4 4 4-4" />,
+}
+
+export function Icon({ name, size = 16 }: { name: IconName; size?: number }) {
+  return (
+    <svg
+      aria-hidden="true"
+      width={size}
+      height={size}
+      viewBox="0 0 24 24"
+      fill="none"
+      stroke="currentColor"
+      strokeWidth={2.4}
+      strokeLinecap="round"
+      strokeLinejoin="round"
+    >
+      {SHAPES[name]}
+    </svg>
+  )
+}

@@ -28,6 +28,8 @@ export interface DemoOptions {
   rows?: number
   /** Rows of all tenants together: what the first leaves over is shared equally. Default: as each is by character. */
   totalRows?: number
+  /** Rows of each tenant, in order; takes the place of `tenants`, `rows` and `totalRows`. */
+  sizes?: readonly number[]
   /** Default `mixed`. */
   shape?: DemoShape
 }
@@ -44,7 +46,14 @@ export interface DemoReport {
  */
 export async function generateDemo(
   session: DemoSession,
-  { seed = 1, tenants: count = 5, rows = 15_000, totalRows, shape = 'mixed' }: DemoOptions = {},
+  {
+    seed = 1,
+    sizes,
+    tenants: count = sizes?.length ?? 5,
+    rows = 15_000,
+    totalRows,
+    shape = 'mixed',
+  }: DemoOptions = {},
 ): Promise<DemoReport> {
   const tenants = listDemoTenants(count)
   const rowsOfOthers =
@@ -53,7 +62,7 @@ export async function generateDemo(
     tenant,
     tables: planRows(
       tenant,
-      index === 0 ? rows : (rowsOfOthers ?? Math.round(rows * tenant.size)),
+      sizes?.[index] ?? (index === 0 ? rows : (rowsOfOthers ?? Math.round(rows * tenant.size))),
       shape,
     ),
   }))
@@ -67,6 +76,10 @@ export async function generateDemo(
       [JSON.stringify(describePlan(sized, seed))],
     )
     await session.query(statements)
+    // So that queries right after it are planned as they would be later.
+    await session.query(
+      `analyze ${DEMO_TABLES.map((table) => `public.${pg.escapeIdentifier(table)}`)}`,
+    )
     await session.query('commit')
   } catch (error) {
     await session.query('rollback')

@@ -24,9 +24,10 @@ create function pg_temp.demo_word(words text[], salt bigint, n bigint) returns t
   language sql immutable
 as $$ select words[1 + abs(hashint8extended(n, salt) % cardinality(words))] $$;
 
--- The moment of row n of `total`, spread over two years, with microseconds.
+-- The moment of row n of `total`, spread over two years, with microseconds. Stable, because adding to a
+-- timestamptz is; called immutable, it could not be inlined.
 create function pg_temp.demo_moment(salt bigint, n bigint, total bigint) returns timestamptz
-  language sql immutable
+  language sql stable
 as $$
   select timestamptz '2024-01-01 06:00:00+00'
     + interval '1 microsecond' * (63072000000000 / total * n + abs(hashint8extended(n, salt) % 1000000))

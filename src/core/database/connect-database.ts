@@ -194,8 +194,13 @@ function lendClient(client: pg.PoolClient): { connection: Connection; requireQui
   ): Stream => {
     requireNoCopy()
     const settled = new Promise<void>((resolve) => {
-      client.once('drain', resolve)
-      client.once('end', resolve)
+      const settle = () => {
+        client.off('drain', settle)
+        client.off('end', settle)
+        resolve()
+      }
+      client.once('drain', settle)
+      client.once('end', settle)
     })
     let isRefused = false
     const isDone = () => isRefused || isThrough()

@@ -116,27 +116,66 @@ export async function requireTenant(
   givenId: string,
 ): Promise<{ id: string; name: string | null }> {
   const tenantId = await parseTenantId(database, givenId)
-  const isMine = caller.kind !== 'user' || caller.tenantIds.includes(tenantId)
-  if (!isMine && (await belongsTo(database, caller.actor.id, tenantId))) {
-    throw new BackupError(
-      'not_allowed',
-      'Only owners and admins of the organization may do this. Ask one of them.',
-    )
-  }
+  const isMine = await isAllowed(database, caller, tenantId)
   const tenant = isMine ? await findTenant(database, tenantId) : null
   if (tenant === null) throw tenantNotFound()
   return tenant
 }
 
-export function tenantNotFound(): BackupError {
+/**
+ * The tenant of a user who didn't name one. Throws `invalid_request` for a user of
+ * several, `not_allowed` for one of none.
+ */
+export function onlyTenantOf({ tenantIds }: Extract<Caller, { kind: 'user' }>): string {
+  const [only, ...others] = tenantIds
+  if (only === undefined) {
+    throw new BackupError(
+      'not_allowed',
+      'Only owners and admins of an organization may do this. Ask one of yours.',
+    )
+  }
+  if (others.length > 0) {
+    throw new BackupError(
+      'invalid_request',
+      'You look after several organizations: say which one, as organization_id.',
+    )
+  }
+  return only
+}
+
+/**
+ * The tenant of a backup, where the caller may act for it. Throws `backup_not_found` also where the backup
+ * is another tenant's, `not_allowed` for a member without rights.
+ */
+export async function requireTenantOfBackup(
+  database: Queryable,
+  caller: Caller,
+  backupId: string,
+): Promise<string> {
+  const { rows } = await database.query<{ tenantId: string }>(
+    'select organization_id as "tenantId" from public.tenant_backups where id = $1',
+    [backupId],
+  )
+  const tenantId = rows[0]?.tenantId
+  if (tenantId !== undefined && (await isAllowed(database, caller, tenantId))) return tenantId
+  throw new BackupError('backup_not_found', 'There is no such backup among yours.')
+}
+
+function tenantNotFound(): BackupError {
   return new BackupError('tenant_not_found', 'There is no such organization among yours.')
 }
 
-async function belongsTo(
-  database: Queryable,
-  userId: string | null,
-  tenantId: string,
-): Promise<boolean> {
+/** False for a stranger; throws `not_allowed` for a member without rights, who knows the tenant anyway. */
+async function isAllowed(database: Queryable, caller: Caller, tenantId: string): Promise<boolean> {
+  if (caller.kind !== 'user' || caller.tenantIds.includes(tenantId)) return true
+  if (!(await belongsTo(database, caller.actor.id, tenantId))) return false
+  throw new BackupError(
+    'not_allowed',
+    'Only owners and admins of the organization may do this. Ask one of them.',
+  )
+}
+
+async function belongsTo(database: Queryable, userId: string, tenantId: string): Promise<boolean> {
   const { rows } = await database.query<{ belongs: boolean }>(
     'select tenantkeep.belongs_to($1, $2) as belongs',
     [userId, tenantId],

@@ -1,7 +1,7 @@
 import { z } from 'zod'
 import { BackupError } from '../core/errors.ts'
 import type { RunReport } from '../core/jobs/report-run.ts'
-import type { Caller } from './authorize.ts'
+import { type Caller, onlyTenantOf } from './authorize.ts'
 import type { Answer } from './handle.ts'
 
 const trimmed = (longest: number) => z.string().trim().min(1).max(longest)
@@ -36,24 +36,6 @@ export function tenantAskedFor(caller: Caller, input: DailyInput): string | null
     )
   }
   return null
-}
-
-/** The tenant of a user who didn't name one. Throws like `tenantAskedFor`. */
-export function onlyTenantOf({ tenantIds }: Extract<Caller, { kind: 'user' }>): string {
-  const [only, ...others] = tenantIds
-  if (only === undefined) {
-    throw new BackupError(
-      'not_allowed',
-      'Only owners and admins of an organization may do this. Ask one of yours.',
-    )
-  }
-  if (others.length > 0) {
-    throw new BackupError(
-      'invalid_request',
-      'You look after several organizations: say which one, as organization_id.',
-    )
-  }
-  return only
 }
 
 /** The answer to the daily call. */

@@ -2,14 +2,15 @@ import type { Logger } from 'pino'
 import { parseSigningKeys } from '../core/backup/signature.ts'
 import { connectDatabase } from '../core/database/connect-database.ts'
 import { requireSchema } from '../core/database/require-schema.ts'
+import { DEFAULT_CONCURRENCY } from '../core/jobs/work-jobs.ts'
+import { createLogger } from '../core/log.ts'
 import type { Services } from '../core/services.ts'
 import { openStore } from '../core/store/open-store.ts'
 import { locateInShared } from '../core/tenants/locate-tenant.ts'
 import type { Environment } from './environment.ts'
-import { createLogger } from './log.ts'
 
-/** Data sessions of one process: one holds the places, the others serve four backups at a time. */
-const DATA_SESSIONS = 9
+/** One holds the places, the others serve backups. */
+const DATA_SESSIONS = DEFAULT_CONCURRENCY + 1
 
 let built: { key: string; services: Services } | undefined
 let log: Logger | undefined

@@ -17,8 +17,8 @@ export interface UpdateBackupInput {
 
 /**
  * Changes what people say about a backup (name, note, tags, pin), never what is in it, and writes it into
- * the journal. Throws `backup_not_found`, `backup_incomplete` (only complete backups can be pinned) and
- * `invalid_request` (a pin without a reason).
+ * the journal. Throws `backup_not_found`, `backup_incomplete` (only complete backups can be pinned),
+ * `not_allowed` (a user lifts or changes an operator's pin) and `invalid_request` (a pin without a reason).
  */
 export async function updateBackup(services: Services, input: UpdateBackupInput): Promise<Backup> {
   const { backupId, tenantId, actor, name, note, tags, pin } = input
@@ -44,6 +44,7 @@ export async function updateBackup(services: Services, input: UpdateBackupInput)
          pin_reason = case when 'pin' = any ($3) then $7 else pin_reason end
        where id = $1 and ($2::text is null or organization_id = $2)
          and ($7::text is null or status = 'complete')
+         and not ('pin' = any ($3) and $9 = 'user' and ${IS_OPERATORS_PIN})
        returning *
      ), journalled as (
        insert into public.backup_logs
@@ -84,10 +85,25 @@ async function explainMiss(
     [backupId, tenantId ?? null],
   )
   const status = rows[0]?.status
-  return status === undefined
-    ? new BackupError('backup_not_found', `There is no backup ${backupId}.`)
-    : new BackupError(
-        'backup_incomplete',
-        `Backup ${backupId} is ${status}: only complete backups can be pinned.`,
-      )
+  if (status === undefined) {
+    return new BackupError('backup_not_found', `There is no backup ${backupId}.`)
+  }
+  if (status === 'complete') {
+    return new BackupError(
+      'not_allowed',
+      'An operator pinned this backup, and only an operator may change that.',
+    )
+  }
+  return new BackupError(
+    'backup_incomplete',
+    `Backup ${backupId} is ${status}: only complete backups can be pinned.`,
+  )
 }
+
+/** Whether the pin of this row of tenant_backups was set by an operator: the journal knows. */
+const IS_OPERATORS_PIN = `pinned_at is not null and 'operator' = (
+           select l.actor_kind from public.backup_logs l
+           where l.backup_id = tenant_backups.id and l.backup_type = 'update'
+             and l.details -> 'changed' ? 'pin'
+           order by l.created_at desc limit 1
+         )`

@@ -12,22 +12,66 @@ export interface Slots {
   take(limit: number): Promise<Slot | null>
 }
 
+interface Holder {
+  users: number
+  slots: Promise<Slots>
+  close(): void
+}
+
+/** One session per database and process, however many calls work in it. */
+const holders = new WeakMap<Database, Holder>()
+
 /**
  * Bounds how many backups run at the same time in this database, over all processes. A place is a
  * session lock, so that it frees itself when its process dies; one session holds all places of this
  * process, because sessions are what a pooler has few of.
  */
-export function withSlots<T>(database: Database, use: (slots: Slots) => Promise<T>): Promise<T> {
-  return database.withConnection((connection) => use(createSlots(connection)))
+export async function withSlots<T>(
+  database: Database,
+  use: (slots: Slots) => Promise<T>,
+): Promise<T> {
+  const holder = holders.get(database) ?? openHolder(database)
+  holder.users += 1
+  try {
+    return await use(await holder.slots)
+  } finally {
+    holder.users -= 1
+    if (holder.users === 0) {
+      forget(database, holder)
+      holder.close()
+    }
+  }
 }
 
-function createSlots(connection: Connection): Slots {
+function openHolder(database: Database): Holder {
+  const opened = Promise.withResolvers<Slots>()
+  const closed = Promise.withResolvers<void>()
+  const holder: Holder = { users: 0, slots: opened.promise, close: () => closed.resolve() }
+  holders.set(database, holder)
+  database
+    .withConnection(async (connection) => {
+      // A broken session has lost its places; whoever comes next opens another.
+      opened.resolve(createSlots(connection, () => forget(database, holder)))
+      await closed.promise
+    })
+    .catch((error: unknown) => {
+      forget(database, holder)
+      opened.reject(error)
+    })
+  return holder
+}
+
+function forget(database: Database, holder: Holder): void {
+  if (holders.get(database) === holder) holders.delete(database)
+}
+
+function createSlots(connection: Connection, onBroken: () => void): Slots {
   // A session grants its own locks again, so we have to know which ones we hold.
   const held = new Set<number>()
   let last: Promise<unknown> = Promise.resolve()
-  const inTurn = <T>(work: () => Promise<T>): Promise<T> => {
-    const next = last.then(work, work)
-    last = next.catch(() => {})
+  const inTurn = async <T>(work: () => Promise<T>): Promise<T> => {
+    const next = last.then(work)
+    last = next.catch(onBroken)
     return next
   }
 
@@ -42,16 +86,12 @@ function createSlots(connection: Connection): Slots {
         const place = rows[0]?.place
         if (place === undefined) return null
         held.add(place)
-        return {
-          release: () =>
-            inTurn(async () => {
-              await connection.query('select pg_advisory_unlock($1::int, $2::int)', [
-                SLOT_CLASS,
-                place,
-              ])
-              held.delete(place)
-            }),
-        }
+        return { release: () => inTurn(() => unlock(place)) }
       }),
+  }
+
+  async function unlock(place: number): Promise<void> {
+    await connection.query('select pg_advisory_unlock($1::int, $2::int)', [SLOT_CLASS, place])
+    held.delete(place)
   }
 }

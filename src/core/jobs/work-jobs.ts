@@ -42,13 +42,28 @@ export const DEFAULT_CONCURRENCY = 4
 const MAX_ATTEMPTS = 4
 const POLL_MS = 1_000
 const SUPERVISE_EVERY_MS = 30_000
+const RECONNECT_MS = 5_000
 
 /**
  * Works on queued backups, side by side with any number of other processes, and may be started twice.
  * First it puts right what dead processes left behind. Throws `database_unavailable` where the queue
- * can't be reached; what happens to a single backup is recorded and thrown to nobody.
+ * can't be reached (a worker without an end waits instead); what happens to a single backup is recorded
+ * and thrown to nobody.
  */
 export async function workJobs(services: Services, options: WorkOptions): Promise<WorkReport> {
+  for (;;) {
+    try {
+      return await workOnce(services, options)
+    } catch (error) {
+      const isEndless = options.until === undefined && options.signal?.aborted !== true
+      if (!isEndless || !(error instanceof BackupError) || !error.canRetry) throw error
+      services.log.warn({ code: error.code, err: error }, 'waiting for the database')
+      await pause(new Set(), options, RECONNECT_MS)
+    }
+  }
+}
+
+async function workOnce(services: Services, options: WorkOptions): Promise<WorkReport> {
   const database = services.tenants.catalog
   return withQueue(database, async (queue) => {
     await reconcileRuns(database, queue)
@@ -90,21 +105,24 @@ async function work(place: Workplace): Promise<WorkReport> {
     underWay.add(done)
   }
 
-  while (mayClaim(options)) {
-    if (Date.now() - supervisedAt > SUPERVISE_EVERY_MS) {
-      supervisedAt = Date.now()
-      await reconcileRuns(database, queue)
-      settings = await readJobSettings(database)
+  try {
+    while (mayClaim(options)) {
+      if (Date.now() - supervisedAt > SUPERVISE_EVERY_MS) {
+        supervisedAt = Date.now()
+        await reconcileRuns(database, queue)
+        settings = await readJobSettings(database)
+      }
+      const claimed = underWay.size < concurrency ? await claim(place, settings) : null
+      if (claimed !== null) {
+        start(claimed.job, claimed.slot)
+        continue
+      }
+      if (underWay.size === 0 && (await isOver(place))) break
+      await pause(underWay, options)
     }
-    const claimed = underWay.size < concurrency ? await claim(place, settings) : null
-    if (claimed !== null) {
-      start(claimed.job, claimed.slot)
-      continue
-    }
-    if (underWay.size === 0 && (await isOver(place))) break
-    await pause(underWay, options)
+  } finally {
+    await Promise.all(underWay)
   }
-  await Promise.all(underWay)
   const { ready, tooLong, deferred, active } = await queue.state()
   return { settled, left: ready + tooLong + deferred + active }
 }
@@ -151,11 +169,15 @@ async function isRunOpen(database: Database, runId: string): Promise<boolean> {
   return rows[0]?.isOpen ?? false
 }
 
-async function pause(underWay: ReadonlySet<Promise<void>>, { signal, until }: WorkOptions) {
+async function pause(
+  underWay: ReadonlySet<Promise<void>>,
+  { signal, until }: WorkOptions,
+  pauseMs = POLL_MS,
+) {
   const wait = new AbortController()
-  const left = until === undefined ? POLL_MS : until.getTime() - Date.now()
+  const left = until === undefined ? pauseMs : until.getTime() - Date.now()
   const stop = signal === undefined ? wait.signal : AbortSignal.any([wait.signal, signal])
-  const slept = sleep(Math.max(0, Math.min(POLL_MS, left)), undefined, { signal: stop }).catch(
+  const slept = sleep(Math.max(0, Math.min(pauseMs, left)), undefined, { signal: stop }).catch(
     () => {},
   )
   await Promise.race([slept, ...underWay])

@@ -1,6 +1,6 @@
 import { type DestinationStream, type Logger, pino } from 'pino'
-import { sqlstateOf } from '../core/database/sqlstates.ts'
-import { BackupError } from '../core/errors.ts'
+import { sqlstateOf } from './database/sqlstates.ts'
+import { BackupError } from './errors.ts'
 
 /** What may be in a log line: ids, names of things of ours, codes, counts, times. All else is dropped. */
 const ALLOWED = new Set([
@@ -34,13 +34,24 @@ const ALLOWED = new Set([
   'err',
 ])
 
+const STDOUT: DestinationStream = { write: (line) => void process.stdout.write(line) }
+
 /** JSON lines with an allow-list, so that a row value or a secret has no way into the log. */
-export function createLogger(destination?: DestinationStream): Logger {
-  const options = {
-    base: null,
-    formatters: { log: pickAllowed, level: (label: string) => ({ level: label }) },
-  }
-  return destination === undefined ? pino(options) : pino(options, destination)
+export function createLogger({
+  level = 'info',
+  destination = STDOUT,
+}: {
+  level?: string
+  destination?: DestinationStream
+} = {}): Logger {
+  return pino(
+    {
+      level,
+      base: null,
+      formatters: { log: pickAllowed, level: (label: string) => ({ level: label }) },
+    },
+    destination,
+  )
 }
 
 function pickAllowed(entry: Record<string, unknown>): Record<string, unknown> {

@@ -77,9 +77,7 @@ export async function generateDemo(
     )
     await session.query(statements)
     // So that queries right after it are planned as they would be later.
-    await session.query(
-      `analyze ${DEMO_TABLES.map((table) => `public.${pg.escapeIdentifier(table)}`)}`,
-    )
+    await session.query(`analyze ${DEMO_TABLES.map(qualify).join(', ')}`)
     await session.query('commit')
   } catch (error) {
     await session.query('rollback')
@@ -145,6 +143,10 @@ function createPlanTable(): string {
     gas_codes text[], fills_before bigint, scans_before bigint, logs_before bigint,
     ${DEMO_TABLES.map((table) => `${pg.escapeIdentifier(table)} bigint`).join(', ')}
   ) on commit drop`
+}
+
+function qualify(table: string): string {
+  return `public.${pg.escapeIdentifier(table)}`
 }
 
 function sum(numbers: readonly number[]): number {

@@ -12,6 +12,9 @@ export const SQLSTATE = {
   undefinedObject: '42704',
   insufficientPrivilege: '42501',
   syntaxError: '42601',
+  dataException: '22',
+  /** The whole class: names that don't exist, types that don't fit, text that can't be read. */
+  syntaxOrAccess: '42',
   foreignKeyViolation: '23503',
   uniqueViolation: '23505',
   checkViolation: '23514',

@@ -4,7 +4,8 @@
  * than make the host wait, and tries again.
  */
 import { setTimeout as sleep } from 'node:timers/promises'
-import type { Connection } from '../database/database.ts'
+import type { Connection, Queryable } from '../database/database.ts'
+import { inTransaction } from '../database/in-transaction.ts'
 import { hasSqlstate } from '../database/sqlstates.ts'
 import { BackupError } from '../errors.ts'
 import { tableName } from './host-table.ts'
@@ -39,15 +40,14 @@ export async function applyProtection(
 ): Promise<void> {
   for (let attempt = 1; ; attempt += 1) {
     try {
-      await connection.query('begin')
-      await connection.query(`set local lock_timeout = ${LOCK_TIMEOUT_MS}`)
-      for (const statement of protectionStatements(table, protection, policyRole)) {
-        await connection.query(statement)
-      }
-      await connection.query('commit')
+      await inTransaction(connection, async () => {
+        await connection.query(`set local lock_timeout = ${LOCK_TIMEOUT_MS}`)
+        for (const statement of protectionStatements(table, protection, policyRole)) {
+          await connection.query(statement)
+        }
+      })
       return
     } catch (error) {
-      await connection.query('rollback')
       if (!hasSqlstate(error, 'lockNotAvailable')) throw error
       if (attempt === TRIES) {
         throw new BackupError(
@@ -59,6 +59,29 @@ export async function applyProtection(
       await sleep(250 * attempt)
     }
   }
+}
+
+/**
+ * Every table of the database with something of ours on it, policy or grant, whether or not the registry
+ * still knows it: it may have been excluded, moved, or left to a schema that is not looked at any more.
+ */
+export async function findTouchedTables(
+  database: Queryable,
+): Promise<{ schema: string; name: string }[]> {
+  const { rows } = await database.query<{ schema: string; name: string }>(
+    `select n.nspname as schema, c.relname as name
+     from pg_catalog.pg_class c
+     join pg_catalog.pg_namespace n on n.oid = c.relnamespace
+     where c.relkind in ('r', 'p') and c.relpersistence <> 't' and (
+       exists (select from pg_catalog.pg_policy p
+               where p.polrelid = c.oid and p.polname = any ($1))
+       or exists (select from pg_catalog.aclexplode(c.relacl) a
+                  where a.grantee = 'tenantkeep_operator'::regrole)
+     )
+     order by 1, 2`,
+    [[ALLOW, ONLY, READ_SHARED]],
+  )
+  return rows
 }
 
 /** The statements that give a table its protection, in order; also what a review would read. */

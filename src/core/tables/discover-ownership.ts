@@ -190,27 +190,31 @@ function describeUnsettled(table: HostTable, options: DiscoveryOptions): Unsettl
   const nullableTenantColumn = table.columns.find(
     (column) => column.isNullable && options.tenantColumns.includes(column.name),
   )
-  const nullableKey = table.foreignKeys.find(
-    (key) => tableName(targetOf(key)) !== name && !options.excluded.has(tableName(targetOf(key))),
+  const isNullable = (column: string) =>
+    table.columns.some((candidate) => candidate.name === column && candidate.isNullable)
+  const key = table.foreignKeys.find(
+    (candidate) =>
+      tableName(targetOf(candidate)) !== name &&
+      !options.excluded.has(tableName(targetOf(candidate))),
   )
   let reason = 'It has no tenant column and no not-null foreign key that leads to a tenant.'
   if (nullableTenantColumn !== undefined) {
     reason = `Its tenant column ${nullableTenantColumn.name} may be null, and a row without a tenant belongs to nobody or to everybody.`
   } else if (options.owned.has(name)) {
     reason = 'The owner given for it with --owned does not lead to a tenant itself.'
-  } else if (nullableKey !== undefined) {
-    reason = `It hangs on ${nullableKey.targetTable} only by ${nullableKey.name}, whose columns may be null.`
+  } else if (key?.columns.some(isNullable)) {
+    reason = `It hangs on ${key.targetTable} only by ${key.name}, whose columns may be null.`
+  } else if (key !== undefined) {
+    reason = `It hangs on ${key.targetTable}, which leads to no tenant itself.`
   }
   const flags = [
     `--shared ${name}`,
     `--exclude "${name}=why its rows need no backup"`,
     `--custom "${name}=<condition with {tenant}>"`,
   ]
-  const [column] = nullableKey?.columns ?? []
-  const [ownerColumn] = nullableKey?.targetColumns ?? []
   flags.unshift(
-    nullableKey !== undefined && column !== undefined && ownerColumn !== undefined
-      ? `--owned "${name}.${column}=${tableName(targetOf(nullableKey))}.${ownerColumn}"`
+    key !== undefined
+      ? `--owned "${name}.${key.columns}=${tableName(targetOf(key))}.${key.targetColumns}"`
       : `--owned "${name}.<column>=<owner table>.<its key>"`,
   )
   return { schema: table.schema, name: table.name, reason, flags }

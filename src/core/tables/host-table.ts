@@ -5,6 +5,10 @@ export interface HostTable {
   /** `p` is a partitioned table: its rows live in leaves, which are no tables of their own to us. */
   kind: 'r' | 'p'
   hasRowSecurity: boolean
+  /** Restrictive policies of the host; they begin to bind where row level security is switched on. */
+  restrictivePolicies: string[]
+  /** The owner, where we are not a member of that role and so may not change the table; else null. */
+  foreignOwner: string | null
   columns: HostColumn[]
   /** In key order; empty where there is none. */
   primaryKey: string[]

@@ -5,16 +5,19 @@
  * alone, and a run that was stopped goes on.
  */
 import type { Connection, Database } from '../database/database.ts'
+import { inTransaction } from '../database/in-transaction.ts'
+import { hasSqlstate } from '../database/sqlstates.ts'
 import { BackupError } from '../errors.ts'
-import { applyProtection, type Protection } from './apply-protection.ts'
+import { applyProtection, findTouchedTables, type Protection } from './apply-protection.ts'
 import { discoverOwnership } from './discover-ownership.ts'
 import type { HostTable } from './host-table.ts'
 import { tableName } from './host-table.ts'
-import { installSchema } from './install-schema.ts'
+import { installSchema, isInstalled } from './install-schema.ts'
 import type { ClassifiedTable, UnsettledTable } from './ownership.ts'
-import { quoteIdentifier, quoteTable } from './quote-identifier.ts'
+import { quoteTable } from './quote-identifier.ts'
 import { findTable, readAnswers, type TableAnswers } from './read-answers.ts'
 import { readCatalog } from './read-catalog.ts'
+import { readRoleFaults } from './read-role-faults.ts'
 import {
   describePath,
   fromClause,
@@ -23,6 +26,9 @@ import {
   renderReachedExpression,
 } from './render-path.ts'
 import { dropUnusedKeyFunctions, writeRegistry } from './write-registry.ts'
+
+/** How long a table that somebody holds exclusively is waited for, before anything is written. */
+const LOCK_TIMEOUT_MS = 10_000
 
 export interface ProtectionOptions {
   /** `schema.table` (or a bare name) of the table with one row a tenant. */
@@ -63,7 +69,8 @@ export interface ReportedTable {
 
 /**
  * Takes the host's tables under protection, or says what keeps it from doing so.
- * Throws `invalid_request` (an answer that names nothing), `table_locked`, `confinement_broken`.
+ * Throws `invalid_request` (an answer that names nothing or makes no sense), `table_locked`,
+ * `confinement_broken`.
  */
 export async function initialiseProtection(
   admin: Database,
@@ -73,8 +80,17 @@ export async function initialiseProtection(
     // Two administrators at once would each see half of the other's work.
     await connection.query(`select pg_advisory_lock(hashtextextended('tenantkeep.init', 0))`)
     try {
+      await connection.query(`set lock_timeout = ${LOCK_TIMEOUT_MS}`)
       return await initialise(connection, options)
+    } catch (error) {
+      if (!hasSqlstate(error, 'lockNotAvailable')) throw error
+      throw new BackupError(
+        'table_locked',
+        'A table is held exclusively by somebody else. Try again when that is over.',
+        { cause: error },
+      )
     } finally {
+      await connection.query('reset lock_timeout')
       await connection.query(`select pg_advisory_unlock(hashtextextended('tenantkeep.init', 0))`)
     }
   })
@@ -84,12 +100,12 @@ async function initialise(
   connection: Connection,
   options: ProtectionOptions,
 ): Promise<ProtectionReport> {
-  await installSchema(connection)
-  const schemas = await chooseSchemas(connection, options)
+  const wasInstalled = await isInstalled(connection)
+  const schemas = await chooseSchemas(connection, options, wasInstalled)
   const catalog = await readCatalog(connection, schemas)
   const root = describeRoot(catalog, options)
   checkTenantColumns(catalog, options.tenantColumns)
-  const answers = await readAnswers(connection, catalog, {
+  const answers = await readAnswers(connection, catalog, tableName(root), {
     excluded: options.answers?.excluded ?? [],
     shared: options.answers?.shared ?? [],
     owned: options.answers?.owned ?? [],
@@ -103,10 +119,11 @@ async function initialise(
   const closed = classified
     .filter((table) => isConfined(table) && !table.table.hasRowSecurity)
     .map((table) => table.table)
-  if (options.enableRowSecurity !== true) unsettled.push(...closed.map(describeOpenTable))
+  unsettled.push(...findObstacles(classified, options.enableRowSecurity === true))
 
   const registry: Registry = new Map(classified.map((table) => [tableName(table.table), table]))
-  const before = await readRegistered(connection)
+  await checkPredicates(connection, classified)
+  const before = wasInstalled ? await readRegistered(connection) : new Map()
   const tables = await describeTables(connection, registry, before)
   const vanished = [...before.keys()].filter(
     (name) => !catalog.some((table) => tableName(table) === name),
@@ -114,9 +131,14 @@ async function initialise(
   const report = { tables, unsettled, vanished }
   if (options.dryRun === true || unsettled.length > 0) return { ...report, isApplied: false }
 
-  await writeSettings(connection, { root, schemas, catalog, options })
-  const rowExpressions = await writeRegistry(connection, registry)
+  await installSchema(connection)
+  await requireConfinedRoles(connection)
+  const rowExpressions = await inTransaction(connection, async () => {
+    await writeSettings(connection, { root, schemas, catalog, options })
+    return writeRegistry(connection, registry)
+  })
   await protectTables(connection, classified, rowExpressions, new Set(closed))
+  await releaseTables(connection, registry)
   await dropUnusedKeyFunctions(connection)
   await probeAsOperator(connection, classified)
   return { ...report, isApplied: true }
@@ -125,12 +147,15 @@ async function initialise(
 async function chooseSchemas(
   connection: Connection,
   options: ProtectionOptions,
+  wasInstalled: boolean,
 ): Promise<readonly string[]> {
   if (options.schemas !== undefined && options.schemas.length > 0) return options.schemas
-  const { rows } = await connection.query<{ value: string[] }>(
-    `select value from tenantkeep.settings where key = 'host_schemas'`,
-  )
-  if (rows[0] !== undefined) return rows[0].value
+  if (wasInstalled) {
+    const { rows } = await connection.query<{ value: string[] }>(
+      `select value from tenantkeep.settings where key = 'host_schemas'`,
+    )
+    if (rows[0] !== undefined) return rows[0].value
+  }
   const dot = options.tenantTable.indexOf('.')
   return [dot > 0 ? options.tenantTable.slice(0, dot) : 'public']
 }
@@ -173,6 +198,40 @@ function isConfined({ classification }: ClassifiedTable): boolean {
   return classification.class !== 'shared' && classification.class !== 'excluded'
 }
 
+/** What keeps us from protecting tables whose class is settled. */
+function findObstacles(
+  classified: readonly ClassifiedTable[],
+  mayEnable: boolean,
+): UnsettledTable[] {
+  return classified
+    .filter((entry) => entry.classification.class !== 'excluded')
+    .flatMap((entry) => {
+      const { table } = entry
+      if (table.foreignOwner !== null) return [describeForeignTable(table, table.foreignOwner)]
+      if (table.hasRowSecurity || !isConfined(entry)) return []
+      if (table.restrictivePolicies.length > 0) return [describeSleepingPolicies(table)]
+      return mayEnable ? [] : [describeOpenTable(table)]
+    })
+}
+
+function describeForeignTable(table: HostTable, owner: string): UnsettledTable {
+  return {
+    schema: table.schema,
+    name: table.name,
+    reason: `It belongs to ${owner}, and only a member of that role can put policies on it. Run init as such a role.`,
+    flags: [`--exclude "${tableName(table)}=why its rows need no backup"`],
+  }
+}
+
+function describeSleepingPolicies(table: HostTable): UnsettledTable {
+  return {
+    schema: table.schema,
+    name: table.name,
+    reason: `Row level security is off, and switching it on would wake restrictive policies that hide rows from others: ${table.restrictivePolicies.join(', ')}. Drop them, or switch it on yourself.`,
+    flags: [`alter table ${quoteTable(table)} enable row level security`],
+  }
+}
+
 function describeOpenTable(table: HostTable): UnsettledTable {
   return {
     schema: table.schema,
@@ -181,6 +240,44 @@ function describeOpenTable(table: HostTable): UnsettledTable {
       'Row level security is off, so nothing would confine us to one tenant. Switching it on with --enable-rls adds a policy that keeps everybody else’s view as it is; only «copy … from» by others than the owner stops working.',
     flags: ['--enable-rls'],
   }
+}
+
+/**
+ * Runs the administrator's conditions on no row, the way the census will: with nothing but pg_catalog in
+ * the search path. Throws `invalid_request` with what Postgres says.
+ */
+async function checkPredicates(
+  connection: Connection,
+  classified: readonly ClassifiedTable[],
+): Promise<void> {
+  for (const { table, classification } of classified) {
+    if (classification.class !== 'custom') continue
+    const condition = classification.predicate.replaceAll('{tenant}', () => 'null::text')
+    try {
+      await inTransaction(connection, async () => {
+        await connection.query('set local search_path = pg_catalog, pg_temp')
+        await connection.query(
+          `select ${fromClause(table)} as owner_1 where (${condition}\n) limit 0`,
+        )
+      })
+    } catch (error) {
+      if (!hasSqlstate(error, 'syntaxOrAccess')) throw error
+      throw new BackupError(
+        'invalid_request',
+        `--custom ${tableName(table)}: Postgres can't read the condition (${(error as Error).message}). Write columns bare, and other tables and functions with their schema.`,
+        { cause: error },
+      )
+    }
+  }
+}
+
+/** Throws `confinement_broken` where our roles would not be bound by our policies. */
+async function requireConfinedRoles(connection: Connection): Promise<void> {
+  const faults = await readRoleFaults(connection)
+  if (faults.length === 0) return
+  throw new BackupError('confinement_broken', `Our roles are not confined: ${faults.join('; ')}.`, {
+    details: { faults },
+  })
 }
 
 interface RegisteredTable {
@@ -209,21 +306,31 @@ async function describeTables(
   const described: ReportedTable[] = []
   for (const entry of registry.values()) {
     const { table, classification } = entry
-    const reached = renderReachedExpression(registry, classification)
-    const { rows } = await connection.query<{ total: string; lost: string }>(
-      `select count(*) as total,
-         count(*) filter (where (${reached ?? 'true'}) is not true) as lost ${fromClause(table)}`,
-    )
+    const reached = renderReachedExpression(registry, entry)
+    const path = describePath(registry, entry)
+    const { rows } = await connection
+      .query<{ total: string; lost: string }>(
+        `select count(*) as total,
+           count(*) filter (where (${reached ?? 'true'}) is not true) as lost ${fromClause(table)}`,
+      )
+      .catch((error: unknown) => {
+        if (!hasSqlstate(error, 'syntaxOrAccess', 'dataException')) throw error
+        throw new BackupError(
+          'invalid_request',
+          `The rows of ${tableName(table)} can't be followed along ${path}: ${(error as Error).message}.`,
+          { cause: error },
+        )
+      })
     const known = before.get(tableName(table))
     const isSame =
       known?.isProtected &&
       known.class === classification.class &&
-      known.censusExpression === renderCensusExpression(registry, classification)
+      known.censusExpression === renderCensusExpression(registry, entry)
     described.push({
       schema: table.schema,
       name: table.name,
       class: classification.class,
-      path: describePath(registry, entry),
+      path,
       rows: Number(rows[0]?.total ?? 0),
       rowsWithoutTenant: reached === null ? null : Number(rows[0]?.lost ?? 0),
       state: known === undefined ? 'new' : isSame ? 'unchanged' : 'changed',
@@ -290,13 +397,12 @@ async function protectTables(
   const policyRole = await findPolicyRole(connection)
   for (const { table, classification } of classified) {
     const name = tableName(table)
-    if (registered.get(name)?.isProtected === true && classification.class !== 'excluded') continue
+    if (registered.get(name)?.isProtected === true || classification.class === 'excluded') continue
     const rowExpression = rowExpressions.get(name) ?? null
     const protection: Protection =
       rowExpression !== null
         ? { kind: 'confined', rowExpression, enableRowSecurity: toEnable.has(table) }
-        : { kind: classification.class === 'shared' ? 'shared' : 'none' }
-    if (protection.kind === 'none' && !(await isTouched(connection, table))) continue
+        : { kind: 'shared' }
     await applyProtection(connection, table, protection, policyRole)
     await connection.query(
       `update tenantkeep.tenant_tables t set policy_digest = p.digest
@@ -308,16 +414,14 @@ async function protectTables(
   }
 }
 
-/** Whether something of ours is on the table: an excluded table is otherwise not even locked. */
-async function isTouched(connection: Connection, table: HostTable): Promise<boolean> {
-  const { rows } = await connection.query<{ touched: boolean }>(
-    `select exists (select from pg_catalog.pg_policy
-         where polrelid = $1::regclass and polname like 'zz\\_tenantkeep\\_%')
-       or has_table_privilege('tenantkeep_operator', $1::regclass, 'select, insert, update, delete')
-       as touched`,
-    [quoteTable(table)],
-  )
-  return rows[0]?.touched === true
+/** Takes our policies and grants off every table that is not, or no longer, under protection. */
+async function releaseTables(connection: Connection, registry: Registry): Promise<void> {
+  const policyRole = await findPolicyRole(connection)
+  for (const table of await findTouchedTables(connection)) {
+    const kept = registry.get(tableName(table))
+    if (kept !== undefined && kept.classification.class !== 'excluded') continue
+    await applyProtection(connection, table, { kind: 'none' }, policyRole)
+  }
 }
 
 /** Before Postgres 16 the scope role can't exist, and our policies name the operator (see migration «roles»). */
@@ -342,16 +446,6 @@ async function probeAsOperator(
     await connection.query('begin')
     try {
       await connection.query('set local role tenantkeep_operator')
-      const { rows } = await connection.query<{ confined: boolean }>(
-        `select not exists (select from pg_catalog.pg_roles where rolname = 'tenantkeep_scope')
-           or pg_has_role('tenantkeep_operator', 'tenantkeep_scope', 'usage') as confined`,
-      )
-      if (rows[0]?.confined !== true) {
-        throw new BackupError(
-          'confinement_broken',
-          'tenantkeep_operator does not inherit tenantkeep_scope, so our policies would not bind it. Run: grant tenantkeep_scope to tenantkeep_operator with inherit true, set false',
-        )
-      }
       await connection.query(`select ${fromClause(entry.table)} limit 0`)
       const { rows: rights } = await connection.query<{ missing: boolean }>(
         `select not (has_table_privilege($1::regclass, 'select') and ($2 or (
@@ -361,7 +455,7 @@ async function probeAsOperator(
       )
       if (rights[0]?.missing === true) throw new Error('a grant did not take')
     } catch (error) {
-      if (error instanceof BackupError) throw error
+      if (hasSqlstate(error, 'lockNotAvailable')) throw error
       failures.push({ table: tableName(entry.table), reason: (error as Error).message })
     } finally {
       await connection.query('rollback')
@@ -370,7 +464,7 @@ async function probeAsOperator(
   if (failures.length === 0) return
   throw new BackupError(
     'confinement_broken',
-    `The operator can't read or write ${failures.map((f) => `${f.table} (${f.reason})`).join(', ')}. Grant what is missing to ${quoteIdentifier('tenantkeep_operator')}, then run init again.`,
+    `The operator can't read or write ${failures.map((f) => `${f.table} (${f.reason})`).join(', ')}. Grant what is missing to tenantkeep_operator, then run init again.`,
     { details: { tables: failures } },
   )
 }

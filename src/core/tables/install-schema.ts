@@ -1,5 +1,6 @@
 import { readdir, readFile } from 'node:fs/promises'
 import type { Connection } from '../database/database.ts'
+import { inTransaction } from '../database/in-transaction.ts'
 
 const MIGRATIONS = new URL('../../../supabase/migrations/', import.meta.url)
 
@@ -7,24 +8,34 @@ const MIGRATIONS = new URL('../../../supabase/migrations/', import.meta.url)
  * Installs or upgrades Tenantkeep's own schema on a host, by the history in `tenantkeep.migrations`; the
  * host's own migration history is not touched. (`supabase db push` would refuse to mix the two; it is for
  * the embedded stack.) Every migration records itself, so a database that was pushed to is up to date
- * here too. Each migration is one transaction. Gives back the versions that were applied.
+ * here too. Each migration is one transaction, and two installers at once take turns. Gives back the
+ * versions that were applied.
  */
 export async function installSchema(connection: Connection): Promise<string[]> {
   const applied = await readApplied(connection)
   const files = (await readdir(MIGRATIONS)).filter((name) => name.endsWith('.sql')).sort()
-  const missing = files.filter((name) => !applied.has(versionOf(name)))
-  for (const name of missing) {
+  const added: string[] = []
+  for (const name of files.filter((file) => !applied.has(versionOf(file)))) {
     const sql = await readFile(new URL(name, MIGRATIONS), 'utf8')
-    await connection.query('begin')
-    try {
+    const isNew = await inTransaction(connection, async () => {
+      await connection.query(
+        `select pg_advisory_xact_lock(hashtextextended('tenantkeep.install', 0))`,
+      )
+      if ((await readApplied(connection)).has(versionOf(name))) return false
       await connection.query(sql)
-      await connection.query('commit')
-    } catch (error) {
-      await connection.query('rollback')
-      throw error
-    }
+      return true
+    })
+    if (isNew) added.push(versionOf(name))
   }
-  return missing.map(versionOf)
+  return added
+}
+
+/** Whether the database has the registry and what reads it, if perhaps in an older version. */
+export async function isInstalled(connection: Connection): Promise<boolean> {
+  const { rows } = await connection.query<{ exists: boolean }>(
+    `select to_regprocedure('tenantkeep.table_protection()') is not null as exists`,
+  )
+  return rows[0]?.exists === true
 }
 
 function versionOf(file: string): string {

@@ -27,6 +27,7 @@ type KnownAnswers = Pick<DiscoveryOptions, 'excluded' | 'shared' | 'custom' | 'o
 export async function readAnswers(
   database: Queryable,
   catalog: readonly HostTable[],
+  rootName: string,
   given: TableAnswers,
 ): Promise<KnownAnswers> {
   const excluded = new Map<string, string>()
@@ -40,23 +41,42 @@ export async function readAnswers(
     owned.delete(name)
   }
 
-  const known = new Set(catalog.map(tableName))
+  const columnsOf = new Map(
+    catalog.map((table) => [tableName(table), new Set(table.columns.map((column) => column.name))]),
+  )
+  const stillHas = (table: string, columns: readonly string[]) =>
+    columns.every((column) => columnsOf.get(table)?.has(column) === true)
   for (const answer of await readEarlierAnswers(database)) {
-    if (!known.has(answer.name)) continue
+    // What is gone since is asked about again.
+    if (!columnsOf.has(answer.name)) continue
+    const isGone = answer.edges.some(
+      (edge) =>
+        !stillHas(answer.name, edge.columns) ||
+        !stillHas(`${edge.ownerSchema}.${edge.ownerTable}`, edge.ownerColumns),
+    )
+    if (isGone) continue
     if (answer.class === 'excluded') excluded.set(answer.name, answer.reason ?? '')
     else if (answer.class === 'shared') shared.add(answer.name)
     else if (answer.class === 'custom') custom.set(answer.name, answer.predicate ?? '')
     else owned.set(answer.name, answer.edges)
   }
 
-  const named = new Set<string>()
+  const flagOf = new Map<string, string>()
   const answerFor = (table: HostTable, flag: string): string => {
     const name = tableName(table)
-    if (named.has(name) && flag !== '--owned') {
+    if (name === rootName) {
+      throw new BackupError(
+        'invalid_request',
+        `${flag}: ${name} is the tenant table itself; nothing else can be said of it.`,
+      )
+    }
+    const earlier = flagOf.get(name)
+    // Several edges may be told for one table, in the order in which they count.
+    if (earlier !== undefined && (earlier !== flag || flag !== '--owned')) {
       throw new BackupError('invalid_request', `${name} is named by more than one flag; keep one.`)
     }
-    if (!named.has(name)) forget(name)
-    named.add(name)
+    if (earlier === undefined) forget(name)
+    flagOf.set(name, flag)
     return name
   }
 
@@ -134,6 +154,10 @@ const READ_EARLIER_ANSWERS = `
   group by t.schema_name, t.table_name`
 
 async function readEarlierAnswers(database: Queryable): Promise<z.infer<typeof EarlierAnswer>[]> {
+  const { rows: installed } = await database.query<{ exists: boolean }>(
+    `select to_regclass('tenantkeep.ownership') is not null as exists`,
+  )
+  if (installed[0]?.exists !== true) return []
   const { rows } = await database.query(READ_EARLIER_ANSWERS)
   return z.array(EarlierAnswer).parse(rows)
 }

@@ -1,12 +1,15 @@
 import { z } from 'zod'
 import type { Queryable } from '../database/database.ts'
-import type { HostTable } from './host-table.ts'
+import { BackupError } from '../errors.ts'
+import { type HostTable, tableName } from './host-table.ts'
 
 const HostTableRow = z.object({
   schema: z.string(),
   name: z.string(),
   kind: z.enum(['r', 'p']),
   hasRowSecurity: z.boolean(),
+  restrictivePolicies: z.array(z.string()),
+  foreignOwner: z.string().nullable(),
   columns: z.array(z.object({ name: z.string(), type: z.string(), isNullable: z.boolean() })),
   primaryKey: z.array(z.string()),
   foreignKeys: z.array(
@@ -31,10 +34,16 @@ const READ_HOST_TABLES = `
     c.relkind as kind,
     c.relrowsecurity as "hasRowSecurity",
     (
+      select coalesce(jsonb_agg(p.polname order by p.polname), '[]')
+      from pg_catalog.pg_policy p
+      where p.polrelid = c.oid and not p.polpermissive and p.polname not like 'zz\\_tenantkeep\\_%'
+    ) as "restrictivePolicies",
+    case when not pg_has_role(c.relowner, 'usage') then c.relowner::regrole::text end as "foreignOwner",
+    (
       select coalesce(jsonb_agg(jsonb_build_object(
         'name', a.attname,
         'type', case when ty.typnamespace = 'pg_catalog'::regnamespace
-          then pg_catalog.format_type(a.atttypid, null)
+          then pg_catalog.format_type(a.atttypid, -1)
           else format('%s.%I', ty.typnamespace::regnamespace, ty.typname) end,
         'isNullable', not a.attnotnull
       ) order by a.attnum), '[]')
@@ -83,11 +92,26 @@ const READ_HOST_TABLES = `
     )
   order by n.nspname, c.relname`
 
-/** Every table of these schemas that could hold tenant rows, Tenantkeep's own left out. */
+/**
+ * Every table of these schemas that could hold tenant rows, Tenantkeep's own left out. Throws
+ * `invalid_request` for two tables that people would call by the same name, such as "a.b".c and a."b.c".
+ */
 export async function readCatalog(
   database: Queryable,
   schemas: readonly string[],
 ): Promise<HostTable[]> {
   const { rows } = await database.query(READ_HOST_TABLES, [schemas])
-  return z.array(HostTableRow).parse(rows)
+  const tables = z.array(HostTableRow).parse(rows)
+  const names = new Set<string>()
+  for (const table of tables) {
+    const name = tableName(table)
+    if (names.has(name)) {
+      throw new BackupError(
+        'invalid_request',
+        `Two tables are both written ${name}, because of the dots in their names. Rename one.`,
+      )
+    }
+    names.add(name)
+  }
+  return tables
 }

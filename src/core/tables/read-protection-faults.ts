@@ -1,14 +1,15 @@
 import type { Queryable } from '../database/database.ts'
+import { readRoleFaults } from './read-role-faults.ts'
 
 export interface ProtectionFault {
-  /** `schema.table` */
+  /** `schema.table`, or `roles` where the fault is in our roles and so concerns every table. */
   table: string
   fault: string
 }
 
 /**
- * Registered tables whose protection is not as `init` left it: gone, row level security off, a policy or
- * a grant missing or changed. While there is one, no backup may be called complete.
+ * Registered tables whose protection is not as `init` left it: gone, row level security off, a policy
+ * (or a function it calls) or a grant missing or changed; and roles that are not confined. While there is one, no backup may be called complete.
  */
 export async function readProtectionFaults(database: Queryable): Promise<ProtectionFault[]> {
   const { rows } = await database.query<ProtectionFault>(
@@ -17,7 +18,7 @@ export async function readProtectionFaults(database: Queryable): Promise<Protect
          when c.oid is null then 'the table is gone'
          when not c.relrowsecurity and t.class <> 'shared' then 'row level security is off'
          when t.policy_digest is null then 'init has not finished with it'
-         else 'a policy or a grant of ours is missing or was changed'
+         else 'a policy of ours, a function it calls, or a grant is missing or was changed'
        end as fault
      from tenantkeep.tenant_tables t
      left join pg_catalog.pg_namespace n on n.nspname = t.schema_name
@@ -28,5 +29,6 @@ export async function readProtectionFaults(database: Queryable): Promise<Protect
        or t.class <> 'excluded' and p.digest is null
      order by 1`,
   )
-  return rows
+  const roles = await readRoleFaults(database)
+  return [...roles.map((fault) => ({ table: 'roles', fault })), ...rows]
 }

@@ -30,6 +30,28 @@ const CENSUS_TENANT: TenantTest = {
   text: '$1',
 }
 
+/**
+ * The types in which an owner's keys are compared with the columns that name them: along a foreign key
+ * the key's own, since Postgres compares such pairs anyway; along an edge that a person told us the
+ * column's. The cast never stands on the column, where it would cost the index.
+ */
+export function keyTypes(registry: Registry, table: HostTable, edge: OwnershipEdge): string[] {
+  const owner = registry.get(ownerOf(edge))?.table
+  return edge.columns.map((column, index) => {
+    const ownerColumn = edge.ownerColumns[index]
+    const type =
+      edge.constraintName === null
+        ? typeOf(table, column)
+        : ownerColumn !== undefined && owner !== undefined && typeOf(owner, ownerColumn)
+    if (typeof type === 'string') return type
+    throw new Error(`${tableName(table)}.${column} names a key that is not there.`)
+  })
+}
+
+function typeOf(table: HostTable, column: string): string | undefined {
+  return table.columns.find((candidate) => candidate.name === column)?.type
+}
+
 export type Registry = ReadonlyMap<string, ClassifiedTable>
 
 /** `only` keeps the rows of inheriting tables out; a partitioned table has no rows but its leaves'. */
@@ -48,34 +70,45 @@ export function renderRowExpression(
 /** The condition that the census counts by. */
 export function renderCensusExpression(
   registry: Registry,
-  classification: Classification,
+  { table, classification }: ClassifiedTable,
 ): string | null {
-  return render(classification, CENSUS_TENANT, null, ownersByPath(registry, CENSUS_TENANT, 1))
+  return render(
+    classification,
+    CENSUS_TENANT,
+    null,
+    ownersByPath(registry, table, CENSUS_TENANT, 1),
+  )
 }
 
-/**
- * The body of a key function: an owner's key columns for the current tenant, cast to the types of the
- * columns that refer to them (never the other way round: a cast on the child's column would cost its index).
- */
+/** The body of a key function: an owner's key columns for the current tenant, in the given types. */
 export function renderKeys(
   registry: Registry,
   edge: OwnershipEdge,
   types: readonly string[],
 ): string {
-  return selectOwnerKeys(registry, edge, CURRENT_TENANT, 1, types)
+  return selectOwnerKeys(registry, edge, types, CURRENT_TENANT, 1)
 }
 
 /** The condition «reached from any tenant»; null where an administrator's predicate is on the path. */
 export function renderReachedExpression(
   registry: Registry,
-  classification: Classification,
+  { table, classification }: ClassifiedTable,
 ): string | null {
-  const root = [...registry.values()].find((table) => table.classification.class === 'root')
+  const root = [...registry.values()].find((entry) => entry.classification.class === 'root')
   if (root === undefined || root.classification.class !== 'root') return null
-  const tenants = `select t.${quoteIdentifier(root.classification.tenantColumn)} ${fromClause(root.table)} t`
-  const anyTenant: TenantTest = { holds: (column) => `${column} in (${tenants})`, text: null }
+  const { tenantColumn, tenantType } = root.classification
+  const key = `t.${quoteIdentifier(tenantColumn)}`
+  const tenants = fromClause(root.table)
+  const anyTenant: TenantTest = {
+    // As text where the types differ: the id is carried as text, and read as the column's type.
+    holds: (column, type) =>
+      type === tenantType
+        ? `${column} in (select ${key} ${tenants} t)`
+        : `${column}::text in (select ${key}::text ${tenants} t)`,
+    text: null,
+  }
   if (leadsThroughPredicate(registry, classification)) return null
-  return render(classification, anyTenant, null, ownersByPath(registry, anyTenant, 1))
+  return render(classification, anyTenant, null, ownersByPath(registry, table, anyTenant, 1))
 }
 
 function leadsThroughPredicate(registry: Registry, classification: Classification): boolean {
@@ -125,7 +158,8 @@ function render(
       return tenant.holds(column, classification.tenantType)
     }
     case 'custom':
-      return `(${classification.predicate.replaceAll('{tenant}', tenant.text ?? 'null')})`
+      // A function, because `$` means something in a replacement that is text.
+      return `(${classification.predicate.replaceAll('{tenant}', () => tenant.text ?? 'null')})`
     case 'child':
       return renderEdges(classification.edges, alias, ownersOf)
     case 'shared':
@@ -152,16 +186,17 @@ function renderEdges(
   return `(${owned} or ((${isNull}) and ${renderEdges(rest, alias, ownersOf)}))`
 }
 
-function ownersByPath(registry: Registry, tenant: TenantTest, depth: number) {
-  return (edge: OwnershipEdge): string => selectOwnerKeys(registry, edge, tenant, depth, null)
+function ownersByPath(registry: Registry, table: HostTable, tenant: TenantTest, depth: number) {
+  return (edge: OwnershipEdge): string =>
+    selectOwnerKeys(registry, edge, keyTypes(registry, table, edge), tenant, depth)
 }
 
 function selectOwnerKeys(
   registry: Registry,
   edge: OwnershipEdge,
+  types: readonly string[],
   tenant: TenantTest,
   depth: number,
-  types: readonly string[] | null,
 ): string {
   const owner = registry.get(ownerOf(edge))
   if (owner === undefined) throw new Error(`The owner ${ownerOf(edge)} is not registered.`)
@@ -169,14 +204,16 @@ function selectOwnerKeys(
   const alias = `owner_${depth}`
   const keys = edge.ownerColumns.map((column, index) => {
     const quoted = quoteColumns([column], alias)
-    const type = types?.[index]
-    return type === undefined ? quoted : `${quoted}::${type}`
+    const type = types[index]
+    return type === undefined || type === typeOf(owner.table, column)
+      ? quoted
+      : `${quoted}::${type}`
   })
   const condition = render(
     owner.classification,
     tenant,
     alias,
-    ownersByPath(registry, tenant, depth + 1),
+    ownersByPath(registry, owner.table, tenant, depth + 1),
   )
   const where = condition === null ? 'false' : condition
   return `select ${keys.join(', ')} ${fromClause(owner.table)} ${quoteIdentifier(alias)} where ${where}`

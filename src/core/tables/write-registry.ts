@@ -1,13 +1,14 @@
 import type { Connection } from '../database/database.ts'
+import { inTransaction } from '../database/in-transaction.ts'
 import { tableName } from './host-table.ts'
 import type { ClassifiedTable, OwnershipEdge } from './ownership.ts'
 import { quoteIdentifier } from './quote-identifier.ts'
 import type { Registry } from './render-path.ts'
-import { renderCensusExpression, renderKeys, renderRowExpression } from './render-path.ts'
+import { keyTypes, renderCensusExpression, renderKeys, renderRowExpression } from './render-path.ts'
 
 /**
- * Writes registry, ownership and key functions as one transaction; nothing here touches a host table.
- * Rows that are already right are left alone. Gives back each table's row expression, by name.
+ * Writes registry, ownership and key functions, inside the caller's transaction; nothing here touches a
+ * host table. Rows that are already right are left alone. Gives back each table's row expression, by name.
  */
 export async function writeRegistry(
   connection: Connection,
@@ -15,29 +16,25 @@ export async function writeRegistry(
 ): Promise<ReadonlyMap<string, string | null>> {
   const keyFunctions = new Map<OwnershipEdge, number>()
   const rowExpressions = new Map<string, string | null>()
-  await connection.query('begin')
-  try {
-    for (const table of registry.values()) {
-      if (table.classification.class !== 'child') continue
-      for (const edge of table.classification.edges) {
-        keyFunctions.set(edge, await ensureKeyFunction(connection, registry, table, edge))
-      }
+  for (const table of registry.values()) {
+    if (table.classification.class !== 'child') continue
+    for (const edge of table.classification.edges) {
+      keyFunctions.set(edge, await ensureKeyFunction(connection, registry, table, edge))
     }
-    await removeVanishedTables(connection, registry)
-    for (const table of registry.values()) {
-      const rowExpression = renderRowExpression(table.classification, (edge) =>
-        callKeyFunction(keyFunctions.get(edge) ?? 0, edge.columns.length),
-      )
-      rowExpressions.set(tableName(table.table), rowExpression)
-      const census = renderCensusExpression(registry, table.classification)
-      await writeTable(connection, table, rowExpression, census)
-    }
-    for (const table of registry.values()) await writeEdges(connection, table, keyFunctions)
-    await connection.query('commit')
-  } catch (error) {
-    await connection.query('rollback')
-    throw error
   }
+  await removeVanishedTables(connection, registry)
+  // The root last: where another table was the root, it must have stopped to be it.
+  const rootLast = [...registry.values()].sort(
+    (a, b) => Number(a.classification.class === 'root') - Number(b.classification.class === 'root'),
+  )
+  for (const table of rootLast) {
+    const rowExpression = renderRowExpression(table.classification, (edge) =>
+      callKeyFunction(keyFunctions.get(edge) ?? 0, edge.columns.length),
+    )
+    rowExpressions.set(tableName(table.table), rowExpression)
+    await writeTable(connection, table, rowExpression, renderCensusExpression(registry, table))
+  }
+  for (const table of registry.values()) await writeEdges(connection, table, keyFunctions)
   return rowExpressions
 }
 
@@ -53,9 +50,7 @@ async function ensureKeyFunction(
   table: ClassifiedTable,
   edge: OwnershipEdge,
 ): Promise<number> {
-  const types = edge.columns.map(
-    (name) => table.table.columns.find((column) => column.name === name)?.type ?? 'text',
-  )
+  const types = keyTypes(registry, table.table, edge)
   const params = [edge.ownerSchema, edge.ownerTable, edge.ownerColumns, types]
   const found = await connection.query<{ id: number }>(
     `select id from tenantkeep.key_functions
@@ -78,20 +73,37 @@ async function ensureKeyFunction(
       ? `setof ${types[0]}`
       : `table (${types.map((type, index) => `c${index} ${type}`).join(', ')})`
   const body = renderKeys(registry, edge, types)
+  const name = `tenantkeep.keys_${id}()`
   // Only where something changed: replacing a function locks it and wakes every cached plan.
-  const current = await connection.query<{ body: string }>(
-    `select p.prosrc as body from pg_catalog.pg_proc p
-     where p.pronamespace = 'tenantkeep'::regnamespace and p.proname = $1`,
-    [`keys_${id}`],
+  const current = await connection.query<{ isAsWritten: boolean }>(
+    `select p.prosrc = $2 and p.prosecdef and p.provolatile = 's'
+       and p.proconfig = '{"search_path=pg_catalog, pg_temp",row_security=off}'
+       and (
+         select array_agg(distinct a.grantee) @> array['tenantkeep_operator'::regrole::oid]
+           and bool_and(a.grantee in (p.proowner, 'tenantkeep_operator'::regrole))
+         from pg_catalog.aclexplode(p.proacl) a
+       ) as "isAsWritten"
+     from pg_catalog.pg_proc p where p.oid = to_regprocedure($1)`,
+    [name, body],
   )
-  if (current.rows[0]?.body === body) return id
+  if (current.rows[0]?.isAsWritten === true) return id
   await connection.query(
-    `create or replace function tenantkeep.keys_${id}() returns ${returns}
-       language sql stable security definer set search_path = '' set row_security = off
+    `create or replace function ${name} returns ${returns}
+       language sql stable security definer set search_path = pg_catalog, pg_temp set row_security = off
        as ${quoteBody(body)}`,
   )
-  await connection.query(`revoke all on function tenantkeep.keys_${id}() from public`)
-  await connection.query(`grant execute on function tenantkeep.keys_${id}() to tenantkeep_operator`)
+  const { rows: grantees } = await connection.query<{ role: string }>(
+    `select r.rolname as role
+     from pg_catalog.pg_proc p, pg_catalog.aclexplode(p.proacl) a
+     join pg_catalog.pg_roles r on r.oid = a.grantee
+     where p.oid = to_regprocedure($1) and r.oid <> p.proowner`,
+    [name],
+  )
+  for (const { role } of grantees) {
+    await connection.query(`revoke all on function ${name} from ${quoteIdentifier(role)}`)
+  }
+  await connection.query(`revoke all on function ${name} from public`)
+  await connection.query(`grant execute on function ${name} to tenantkeep_operator`)
   return id
 }
 
@@ -105,8 +117,11 @@ function quoteBody(body: string): string {
 async function removeVanishedTables(connection: Connection, registry: Registry): Promise<void> {
   await connection.query(
     `delete from tenantkeep.tenant_tables t
-     where not (t.schema_name || '.' || t.table_name = any ($1))`,
-    [[...registry.keys()]],
+     where (t.schema_name, t.table_name) not in (select * from unnest($1::text[], $2::text[]))`,
+    [
+      [...registry.values()].map(({ table }) => table.schema),
+      [...registry.values()].map(({ table }) => table.name),
+    ],
   )
 }
 
@@ -191,11 +206,13 @@ async function writeEdges(
 /** Drops key functions that no edge uses any more; to be called once no policy does either. */
 export async function dropUnusedKeyFunctions(connection: Connection): Promise<void> {
   const { rows } = await connection.query<{ id: number }>(
-    `delete from tenantkeep.key_functions f
-     where not exists (select from tenantkeep.ownership o where o.key_function = f.id)
-     returning f.id`,
+    `select f.id from tenantkeep.key_functions f
+     where not exists (select from tenantkeep.ownership o where o.key_function = f.id)`,
   )
   for (const { id } of rows) {
-    await connection.query(`drop function if exists tenantkeep.${quoteIdentifier(`keys_${id}`)}()`)
+    await inTransaction(connection, async () => {
+      await connection.query(`drop function if exists tenantkeep.keys_${id}()`)
+      await connection.query(`delete from tenantkeep.key_functions where id = $1`, [id])
+    })
   }
 }

@@ -1,0 +1,56 @@
+import { Command, CommanderError } from 'commander'
+import { BackupError } from '../core/errors.ts'
+import { registerBackup } from './backup.ts'
+import { EXIT, EXIT_HELP, type ExitStatus } from './exit-status.ts'
+import { registerInit } from './init.ts'
+import { registerList } from './list.ts'
+import { createRunner, reportError, type Surroundings } from './run-command.ts'
+import { registerShow } from './show.ts'
+import { registerVerify } from './verify.ts'
+import { registerWorker } from './worker.ts'
+
+const REGISTRATIONS = [
+  registerInit,
+  registerBackup,
+  registerList,
+  registerShow,
+  registerVerify,
+  registerWorker,
+]
+
+/** Runs one command line (without the program's own name) and gives its exit status. */
+export async function runCommandLine(
+  args: readonly string[],
+  surroundings: Surroundings,
+): Promise<ExitStatus> {
+  let status: ExitStatus = EXIT.done
+  const isJson = args.includes('--json')
+  const program = new Command('tenantkeep')
+    .description('Back up one tenant of an application whose tenants share one Supabase database.')
+    .addHelpText('after', EXIT_HELP)
+    .configureHelp({ showGlobalOptions: true })
+  // Before the commands are added: they inherit both.
+  program.exitOverride().configureOutput({
+    writeOut: (text) => surroundings.stdout.write(text),
+    writeErr: (text) => (isJson ? undefined : surroundings.stderr.write(text)),
+  })
+  const run = createRunner(surroundings, (reached) => {
+    status = reached
+  })
+  for (const register of REGISTRATIONS) register(program, run)
+
+  try {
+    await program.parseAsync([...args], { from: 'user' })
+    return status
+  } catch (error) {
+    if (!(error instanceof CommanderError)) return reportError(surroundings, isJson, error)
+    if (error.code === 'commander.helpDisplayed' || error.code === 'commander.version') {
+      return EXIT.done
+    }
+    if (isJson) {
+      const message = error.message.replace(/^error: /, '')
+      reportError(surroundings, true, new BackupError('invalid_request', message))
+    }
+    return EXIT.couldNotRun
+  }
+}

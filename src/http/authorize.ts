@@ -122,25 +122,26 @@ export async function requireTenant(
   return tenant
 }
 
+/** The tenants of a user. Throws `not_allowed` for a user who administers none. */
+export function tenantsOf({ tenantIds }: Extract<Caller, { kind: 'user' }>): readonly string[] {
+  if (tenantIds.length > 0) return tenantIds
+  throw new BackupError(
+    'not_allowed',
+    'Only owners and admins of an organization may do this. Ask one of yours.',
+  )
+}
+
 /**
- * The tenant of a user who didn't name one. Throws `invalid_request` for a user of
- * several, `not_allowed` for one of none.
+ * The tenant of a user who didn't name one. Throws `invalid_request` for a user of several, `not_allowed`
+ * for one of none.
  */
-export function onlyTenantOf({ tenantIds }: Extract<Caller, { kind: 'user' }>): string {
-  const [only, ...others] = tenantIds
-  if (only === undefined) {
-    throw new BackupError(
-      'not_allowed',
-      'Only owners and admins of an organization may do this. Ask one of yours.',
-    )
-  }
-  if (others.length > 0) {
-    throw new BackupError(
-      'invalid_request',
-      'You look after several organizations: say which one, as organization_id.',
-    )
-  }
-  return only
+export function onlyTenantOf(caller: Extract<Caller, { kind: 'user' }>): string {
+  const [only, ...others] = tenantsOf(caller)
+  if (only !== undefined && others.length === 0) return only
+  throw new BackupError(
+    'invalid_request',
+    'You look after several organizations: say which one, as organization_id.',
+  )
 }
 
 /**

@@ -182,7 +182,12 @@ function captureLog(): { lines: string[]; stop: () => void } {
       stream.write = write
     }
   })
-  return { lines, stop: () => undo.forEach((restore) => restore()) }
+  return {
+    lines,
+    stop() {
+      for (const restore of undo) restore()
+    },
+  }
 }
 
 /** Whoever runs the tests may have a real site in the environment. */

@@ -1,5 +1,6 @@
+import type { ServerResponse } from 'node:http'
+import { createRequire, registerHooks } from 'node:module'
 import { join } from 'node:path'
-import netlify from '@netlify/vite-plugin'
 import react from '@vitejs/plugin-react'
 import { defineConfig, type Plugin, type ViteDevServer } from 'vite'
 
@@ -28,30 +29,64 @@ export default defineConfig({
 
 /** The functions of `netlify/functions` behind the page's own server, as Netlify serves them. */
 function serveFunctions(): Plugin {
-  const plugins: unknown[] = netlify({
-    blobs: { enabled: false },
-    database: { enabled: false },
-    edgeFunctions: { enabled: false },
-    environmentVariables: { enabled: false },
-    images: { enabled: false },
-    staticFiles: { enabled: false },
-  })
   return {
     name: 'tenantkeep:functions',
     apply: 'serve',
     async configureServer(server) {
-      // The plugin looks for netlify.toml in the root of the page, which is not that of the repository.
+      // The plugin takes the root of the page for that of the repository, where netlify.toml is; and it
+      // applies the headers of netlify.toml to files that it finds itself.
       const config = new Proxy(server.config, {
-        get: (target, name) => (name === 'root' ? repository : Reflect.get(target, name)),
+        get: (target, name) => {
+          if (name === 'root') return repository
+          return Reflect.get(target, name === 'publicDir' ? 'root' : name)
+        },
       })
       const seen = new Proxy(server, {
         get: (target, name) => (name === 'config' ? config : Reflect.get(target, name)),
+      })
+      server.middlewares.use((_request, response, next) => {
+        dropFetchTiming(response)
+        next()
+      })
+      giveNetlifyItsTypeScript()
+      const { default: netlify } = await import('@netlify/vite-plugin')
+      const plugins: unknown[] = netlify({
+        blobs: { enabled: false },
+        database: { enabled: false },
+        edgeFunctions: { enabled: false },
+        environmentVariables: { enabled: false },
+        images: { enabled: false },
       })
       for (const plugin of plugins) {
         if (isServerPlugin(plugin)) await plugin.configureServer(seen)
       }
     },
   }
+}
+
+/**
+ * The emulator lists every request that a function made in one header. A backup makes hundreds, and
+ * clients refuse a header of that length.
+ */
+function dropFetchTiming(response: ServerResponse): void {
+  const setHeader = response.setHeader.bind(response)
+  response.setHeader = (name, value) =>
+    name.toLowerCase() === 'x-nf-fetch-timing' ? response : setHeader(name, value)
+}
+
+/**
+ * Netlify's bundler brings TypeScript 5, but a package that it uses is installed beside ours, version 7,
+ * which has another programming interface; loading it ends in an error.
+ */
+function giveNetlifyItsTypeScript(): void {
+  const bundler = createRequire(join(repository, 'node_modules', 'precinct', 'package.json'))
+  const typescript = bundler.resolve('typescript')
+  registerHooks({
+    resolve: (specifier, context, next) =>
+      specifier === 'typescript' && context.parentURL?.includes('/ts-api-utils/')
+        ? next(typescript, context)
+        : next(specifier, context),
+  })
 }
 
 function isServerPlugin(

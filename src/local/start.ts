@@ -11,7 +11,7 @@ import { loadDemo, protectDemo } from './load-demo.ts'
 import { pushMigrations } from './migrations.ts'
 import { placeDataFolder, startPostgres, stopLeftover } from './postgres.ts'
 import { loadSecrets, type Secrets } from './secrets.ts'
-import { serveSite } from './serve-site.ts'
+import { loadVite, serveSite } from './serve-site.ts'
 import { removeStackEnv, writeStackEnv } from './stack-env.ts'
 import { StackIsRunning, takeStackLock } from './stack-lock.ts'
 import { PORTS, type PortName, readStackSettings, type StackSettings } from './stack-settings.ts'
@@ -66,6 +66,7 @@ async function main(): Promise<void> {
   await requireFreePorts(settings)
   const secrets = await loadSecrets(folder)
 
+  loadVite().catch(() => {})
   say('Postgres 17 …')
   const postgres = await startPostgres({
     dataFolder: await placeDataFolder(join(folder, 'data')),

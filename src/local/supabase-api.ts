@@ -51,8 +51,6 @@ export async function createPlatformSchemas(databaseUrl: string): Promise<void> 
 /** Serves PostgREST, Auth and Storage to an unmodified supabase-js. The schemas must be there. */
 export async function startSupabaseApi(options: SupabaseApiOptions): Promise<SupabaseApi> {
   const app = await createApp(options)
-  await app.init()
-
   const serve = correctStorage((request) => app.fetch(request))
   const server = createAdaptorServer({ fetch: serve }) as Server
   server.listen(options.port, '127.0.0.1')
@@ -103,5 +101,16 @@ async function createApp({
     options: { server: { admin: false } },
   })
   app._storageAdapter = createFileStorage(storageFolder)
-  return app
+  return initialiseQuietly(app)
+}
+
+/** It warns once that its Storage is an experiment, which is nothing that the reader could act on. */
+async function initialiseQuietly(app: App): Promise<App> {
+  const { warn } = console
+  console.warn = () => {}
+  try {
+    return await app.init()
+  } finally {
+    console.warn = warn
+  }
 }

@@ -78,7 +78,9 @@ export class DirectoryStore implements Store {
       if (isMissing(cause)) throw missing(path)
       throw this.#unavailable(cause, 'An object cannot be read')
     }
-    return file.createReadStream(signal === undefined ? {} : { signal })
+    const stream = file.createReadStream(signal === undefined ? {} : { signal })
+    // Whoever asked may be gone when the signal comes; nobody's error would end the process.
+    return stream.on('error', () => {})
   }
 
   async stat(path: string): Promise<ObjectInfo | null> {

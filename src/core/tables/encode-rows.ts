@@ -107,7 +107,8 @@ function encodeValue(column: Column, name: string): string {
       return `${name}::text`
     case 'json':
     case 'text':
-      return `to_json(${name}::text)::text`
+      // The output function of xml, which arrays use, leaves out the declaration; the cast does not.
+      return `to_json(${name}${column.type === 'xml[]' ? '::text[]' : ''}::text)::text`
     case 'output':
       // Not `is null`, which is true for a composite whose every field is null.
       return `to_json(case when num_nulls(${name}) = 0 then concat(${name}) end)::text`

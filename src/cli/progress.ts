@@ -46,7 +46,7 @@ function showLines(output: ProgressOutput): Progress {
 function showBars(output: ProgressOutput): Progress {
   let drawnAt = 0
   const draw = (step: Step, end: string) => {
-    const width = (output.columns ?? 80) - 1
+    const width = (output.columns || 80) - 1
     output.write(`\r\x1b[2K${bar(step).slice(0, width)}${end}`)
     drawnAt = Date.now()
   }

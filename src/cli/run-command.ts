@@ -33,8 +33,6 @@ export interface CommandContext {
   signal: AbortSignal
 }
 
-export type Registration = (program: Command, run: Runner) => void
-
 /** Wraps the work of a command into what commander calls. */
 export type Runner = <Flags>(
   work: (context: CommandContext, flags: Flags, args: string[]) => Promise<CommandResult>,

@@ -19,7 +19,7 @@ export interface ConnectionFlags {
 }
 
 /** `--db-url` or `SUPABASE_DB_URL`: the login of the worker. Throws `not_configured`. */
-export function openDatabase(
+function openDatabase(
   flags: ConnectionFlags,
   env: Environment,
   options: { dataSessions?: number } = {},
@@ -48,8 +48,9 @@ export function requireSessionMode(url: string): void {
 const DEFAULT_STORE = 'supabase://backups'
 
 /** `--store` or `BACKUP_STORE`; a bucket needs Supabase's URL and key as well. Throws `not_configured`. */
-export function openConfiguredStore(flags: ConnectionFlags, env: Environment): Store {
-  const url = flags.store ?? (env.BACKUP_STORE || (env.SUPABASE_URL ? DEFAULT_STORE : undefined))
+function openConfiguredStore(flags: ConnectionFlags, env: Environment): Store {
+  const supabaseUrl = env.SUPABASE_URL || env.VITE_SUPABASE_URL
+  const url = flags.store ?? (env.BACKUP_STORE || (supabaseUrl ? DEFAULT_STORE : undefined))
   if (url === undefined || url === '') {
     throw new BackupError(
       'not_configured',
@@ -58,7 +59,7 @@ export function openConfiguredStore(flags: ConnectionFlags, env: Environment): S
   }
   return openStore({
     url,
-    supabaseUrl: env.SUPABASE_URL,
+    supabaseUrl,
     supabaseSecretKey: env.SUPABASE_SECRET_KEY || env.SUPABASE_SERVICE_ROLE_KEY,
   })
 }

@@ -107,7 +107,11 @@ export class SupabaseStore implements Store {
       call,
       path,
     )
-    return Readable.from(readWhole(body, path, call, this.#timeoutMs), { objectMode: false })
+    const stream = Readable.from(readWhole(body, path, call, this.#timeoutMs), {
+      objectMode: false,
+    })
+    // Whoever asked may be gone when the signal comes; nobody's error would end the process.
+    return stream.on('error', () => {})
   }
 
   async stat(path: string): Promise<ObjectInfo | null> {
@@ -182,7 +186,8 @@ export class SupabaseStore implements Store {
     const stored = await retry(
       async () => buffer(await this.get(path, signal)),
       isUnavailable,
-      this.#retry,
+      // Twice: the request itself is tried again within.
+      { ...this.#retry, attempts: 2 },
       signal,
     )
     return stored.equals(body)

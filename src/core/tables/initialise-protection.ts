@@ -83,7 +83,7 @@ export async function initialiseProtection(
       await connection.query(`set lock_timeout = ${LOCK_TIMEOUT_MS}`)
       return await initialise(connection, options)
     } catch (error) {
-      if (!hasSqlstate(error, 'lockNotAvailable')) throw error
+      if (error instanceof BackupError || !hasSqlstate(error, 'lockNotAvailable')) throw error
       throw new BackupError(
         'table_locked',
         'A table is held exclusively by somebody else. Try again when that is over.',

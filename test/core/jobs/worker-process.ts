@@ -1,0 +1,20 @@
+import { connectDatabase } from '../../../src/core/database/connect-database.ts'
+import { workJobs } from '../../../src/core/jobs/work-jobs.ts'
+import { openStore } from '../../../src/core/store/open-store.ts'
+import { servicesOf } from '../../support/backup-services.ts'
+
+/** A worker as `npm run worker` is one: database URL, store URL, concurrency. Ends on SIGTERM. */
+const [databaseUrl = '', storeUrl = '', concurrency = '1'] = process.argv.slice(2)
+const stop = new AbortController()
+process.on('SIGTERM', () => stop.abort())
+
+const database = connectDatabase({ url: databaseUrl, dataSessions: Number(concurrency) + 1 })
+try {
+  const report = await workJobs(servicesOf(database, openStore({ url: storeUrl })), {
+    concurrency: Number(concurrency),
+    signal: stop.signal,
+  })
+  console.log(JSON.stringify(report))
+} finally {
+  await database.close()
+}

@@ -36,7 +36,10 @@ const ALLOWED = new Set([
 
 const STDOUT: DestinationStream = { write: (line) => void process.stdout.write(line) }
 
-/** JSON lines with an allow-list, so that a row value or a secret has no way into the log. */
+/**
+ * JSON lines with an allow-list, so that a row value or a secret has no way into the log. Fields of a
+ * `child` pass as they are: give it constants and ids only.
+ */
 export function createLogger({
   level = 'info',
   destination = STDOUT,
@@ -48,7 +51,18 @@ export function createLogger({
     {
       level,
       base: null,
-      formatters: { log: pickAllowed, level: (label: string) => ({ level: label }) },
+      formatters: {
+        log: pickAllowed,
+        level: (label: string) => ({ level: label }),
+      },
+      hooks: {
+        // Left alone, pino takes an error's message for the line's, and puts further values into it.
+        logMethod([first, second], write) {
+          const message = [first, second].find((part) => typeof part === 'string') ?? ''
+          if (first instanceof Error) write.call(this, { err: first }, message)
+          else write.call(this, typeof first === 'object' ? first : {}, message)
+        },
+      },
     },
     destination,
   )

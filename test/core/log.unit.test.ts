@@ -1,0 +1,54 @@
+import { DatabaseError } from 'pg'
+import { expect, test } from 'vitest'
+import { BackupError } from '../../src/core/errors.ts'
+import { createLogger } from '../../src/core/log.ts'
+
+function collect() {
+  const lines: string[] = []
+  const log = createLogger({ destination: { write: (line) => void lines.push(line) } })
+  return { log, read: () => lines.map((line) => JSON.parse(line)), text: () => lines.join('') }
+}
+
+test('keeps ids, codes and counts', () => {
+  const { log, read } = collect()
+
+  log.info({ tenant_id: 't1', code: 'tenant_busy', duration_ms: 12 }, 'backup failed')
+
+  expect(read()).toMatchObject([
+    { level: 'info', tenant_id: 't1', code: 'tenant_busy', duration_ms: 12, msg: 'backup failed' },
+  ])
+})
+
+test('drops whatever it was not told to keep', () => {
+  const { log, text } = collect()
+
+  log.info({ row: { email: 'canary@example.com' }, body: 'canary', rows: { canary: 1 } }, 'x')
+  log.child({ request_id: 'r1' }).info({ token: 'canary' }, 'y')
+  log.info('z %s', 'canary')
+  log.error(new Error('canary'))
+  log.error({ err: new Error('canary') })
+
+  expect(text()).not.toContain('canary')
+  expect(text()).toContain('"request_id":"r1"')
+})
+
+test('says of an unknown error what kind it is and where it came from, not what it says', () => {
+  const { log, read, text } = collect()
+  const cause = new DatabaseError('invalid input syntax for type integer: "canary"', 60, 'error')
+  cause.code = '22P02'
+
+  log.error({ err: new Error('canary', { cause }) }, 'internal')
+
+  expect(text()).not.toContain('canary')
+  const [{ err }] = read()
+  expect(err).toMatchObject({ type: 'Error', sqlstate: '22P02', cause: { sqlstate: '22P02' } })
+  expect(err.at[0]).toContain('log.unit.test')
+})
+
+test('says of an error of ours all that it says', () => {
+  const { log, read } = collect()
+
+  log.error({ err: new BackupError('bucket_missing', 'Make a bucket.') }, 'refused')
+
+  expect(read()[0].err).toMatchObject({ code: 'bucket_missing', message: 'Make a bucket.' })
+})

@@ -51,6 +51,8 @@ export function createLogger({
     {
       level,
       base: null,
+      // pickAllowed has described it already.
+      serializers: { err: (described: unknown) => described },
       formatters: {
         log: pickAllowed,
         level: (label: string) => ({ level: label }),

@@ -77,6 +77,8 @@ interface Context {
   log: Logger
   /** Filled once the environment was read. */
   origins: string[]
+  /** Known once the caller said who it is. */
+  callerKind?: CallerKind
 }
 
 interface RawAnswer {
@@ -101,6 +103,7 @@ async function answerRequest<Input>(
     const identity = await identify(request, environment, {
       mayUseSecretInQuery: endpoint.mayUseSecretInQuery ?? false,
     })
+    context.callerKind = identity.kind
     const input = await readInput(request, endpoint.input)
     const services = getServices(environment)
     await requireCurrentSchema(services)
@@ -145,7 +148,11 @@ function answerError(endpoint: HasMethods, error: unknown, { requestId, log }: C
       success: false,
       error: {
         code,
-        message,
+        message:
+          // Host and login of the database are for those who run this site.
+          code === 'database_unavailable' && callerKind === 'user'
+            ? 'The database does not answer at the moment. Try again.'
+            : message,
         request_id: requestId,
         ...(details === undefined ? {} : { details }),
       },

@@ -373,6 +373,18 @@ describe('when the database', () => {
     expect(JSON.stringify(json)).not.toContain('secret')
   })
 
+  test('cannot be reached, a user learns nothing about it', async () => {
+    const token = await site.tokenOf('owner')
+    site.setEnvironment({
+      SUPABASE_DB_URL: `postgres://w:secret@127.0.0.1:${await closedPort()}/x`,
+    })
+
+    const { status, json } = await call(listBackups, { token, method: 'GET' })
+
+    expect({ status, code: json.error.code }).toEqual({ status: 503, code: 'database_unavailable' })
+    expect(json.error.message).not.toContain('127.0.0.1')
+  })
+
   test('refuses the login, the answer says so without the password', async () => {
     const url = new URL(site.env.SUPABASE_DB_URL)
     url.password = 'wrong-password'

@@ -133,7 +133,11 @@ function notAllowed(kind: CallerKind): BackupError {
   )
 }
 
-function answerError(endpoint: HasMethods, error: unknown, { requestId, log }: Context): RawAnswer {
+function answerError(
+  endpoint: HasMethods,
+  error: unknown,
+  { requestId, log, callerKind }: Context,
+): RawAnswer {
   const known = error instanceof BackupError
   const { code, message, status, details, canRetry } = known
     ? error

@@ -145,10 +145,25 @@ $$;
 -- The two digests below read pg_catalog only, as whoever asks. Their fixed search_path makes
 -- pg_get_expr and format_type print the same text in every session.
 
-create function tenantkeep.table_protection()
+create function tenantkeep.table_protection(of_table oid default null)
   returns table (schema_name text, table_name text, digest text)
   language sql stable set search_path = pg_catalog, pg_temp
   as $$
+    -- What our policies call: a changed body would open or blind every one of them. All policies in one
+    -- pass, since asking pg_depend table by table takes a hundred times as long.
+    with called as materialized (
+      select f.polrelid, string_agg(f.definition, ';' order by f.definition) as functions
+      from (
+        select distinct p.polrelid, concat_ws(',', pr.proname, pr.prosrc, pr.prosecdef, pr.provolatile,
+          pr.proconfig, pr.proowner::regrole, pr.proacl) as definition
+        from pg_catalog.pg_policy p
+        join pg_catalog.pg_depend d
+          on d.classid = 'pg_policy'::regclass and d.objid = p.oid and d.refclassid = 'pg_proc'::regclass
+        join pg_catalog.pg_proc pr on pr.oid = d.refobjid
+        where p.polname like 'zz\_tenantkeep\_%' and (of_table is null or p.polrelid = of_table)
+      ) f
+      group by f.polrelid
+    )
     select n.nspname::text, c.relname::text,
       md5(concat_ws('|', c.relkind, c.relrowsecurity, (
         select string_agg(concat_ws(',', p.polname, p.polcmd, p.polpermissive,
@@ -162,28 +177,17 @@ create function tenantkeep.table_protection()
         select string_agg(x.privilege_type, '+' order by x.privilege_type)
         from pg_catalog.aclexplode(c.relacl) x
         join pg_catalog.pg_roles g on g.oid = x.grantee and g.rolname = 'tenantkeep_operator'
-      ), (
-        -- What our policies call: a changed body would open or blind every one of them.
-        select string_agg(f.definition, ';' order by f.definition)
-        from (
-          select distinct concat_ws(',', pr.proname, pr.prosrc, pr.prosecdef, pr.provolatile,
-            pr.proconfig, pr.proowner::regrole, pr.proacl) as definition
-          from pg_catalog.pg_policy p
-          join pg_catalog.pg_depend d
-            on d.classid = 'pg_policy'::regclass and d.objid = p.oid and d.refclassid = 'pg_proc'::regclass
-          join pg_catalog.pg_proc pr on pr.oid = d.refobjid
-          where p.polrelid = c.oid and p.polname like 'zz\_tenantkeep\_%'
-        ) f
-      )))
+      ), called.functions))
     from tenantkeep.tenant_tables t
     join pg_catalog.pg_namespace n on n.nspname = t.schema_name
     join pg_catalog.pg_class c on c.relnamespace = n.oid and c.relname = t.table_name
-    where t.class <> 'excluded'
+    left join called on called.polrelid = c.oid
+    where t.class <> 'excluded' and (of_table is null or c.oid = of_table)
   $$;
-comment on function tenantkeep.table_protection() is
-  'A digest per registered table of what confines us on it: row level security, our policies with the functions they call, our grants. init records it, every backup compares it.';
-revoke all on function tenantkeep.table_protection() from public;
-grant execute on function tenantkeep.table_protection() to tenantkeep_worker, tenantkeep_operator;
+comment on function tenantkeep.table_protection(oid) is
+  'A digest per registered table, or of one of them, of what confines us on it: row level security, our policies with the functions they call, our grants. init records it, every backup compares it.';
+revoke all on function tenantkeep.table_protection(oid) from public;
+grant execute on function tenantkeep.table_protection(oid) to tenantkeep_worker, tenantkeep_operator;
 
 create function tenantkeep.table_fingerprints()
   returns table (schema_name text, table_name text, columns text, keys text, access text)

@@ -406,10 +406,9 @@ async function protectTables(
     await applyProtection(connection, table, protection, policyRole)
     await connection.query(
       `update tenantkeep.tenant_tables t set policy_digest = p.digest
-       from tenantkeep.table_protection() p
-       where t.schema_name = $1 and t.table_name = $2
-         and p.schema_name = t.schema_name and p.table_name = t.table_name`,
-      [table.schema, table.name],
+       from tenantkeep.table_protection($1::regclass) p
+       where p.schema_name = t.schema_name and p.table_name = t.table_name`,
+      [quoteTable(table)],
     )
   }
 }

@@ -33,7 +33,7 @@ export async function installSchema(connection: Connection): Promise<string[]> {
 /** Whether the database has the registry and what reads it, if perhaps in an older version. */
 export async function isInstalled(connection: Connection): Promise<boolean> {
   const { rows } = await connection.query<{ exists: boolean }>(
-    `select to_regprocedure('tenantkeep.table_protection()') is not null as exists`,
+    `select to_regproc('tenantkeep.table_protection') is not null as exists`,
   )
   return rows[0]?.exists === true
 }

@@ -624,7 +624,7 @@ describe('protection that rots', () => {
         'alter role tenantkeep_operator bypassrls',
         'alter role tenantkeep_operator superuser',
         'grant pg_read_all_data to tenantkeep_operator',
-        'grant postgres to tenantkeep_worker',
+        'grant pg_write_all_data to tenantkeep_worker',
         'alter role tenantkeep_worker bypassrls',
       ]) {
         // Roles belong to the whole cluster: other tests must not see the change.
@@ -655,7 +655,7 @@ describe('a host of 300 tables', () => {
           tables: await measure(() => readProtectedTables(database.worker)),
           census: await measure(() => takeCensus(database.worker, A)),
         }
-console.log(durations)
+        expect(durations.first).toBeLessThan(40_000)
         expect(durations.again).toBeLessThan(15_000)
         expect(durations.faults).toBeLessThan(1_500)
         expect(durations.tables).toBeLessThan(3_000)

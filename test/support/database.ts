@@ -4,13 +4,13 @@ import { connectDatabase } from '../../src/core/database/connect-database.ts'
 import type { Database } from '../../src/core/database/database.ts'
 import { runScript } from '../../src/local/hosted-shape.ts'
 import { buildDemoTemplate } from './demo-template.ts'
-import { PLAIN_TEMPLATE, type TestCluster, urlOf } from './test-cluster.ts'
+import { HOSTED_TEMPLATE, PLAIN_TEMPLATE, type TestCluster, urlOf } from './test-cluster.ts'
 
 /**
- * `plain`: hosted schemas and our migrations. `demo`: the demonstration application with its data,
- * under protection. `empty`: not even the hosted schemas.
+ * `empty`: nothing at all. `hosted`: a new project, before anybody's migrations. `plain`: that and our
+ * migrations. `demo`: that and the demonstration application with its data, under protection.
  */
-export type Template = 'plain' | 'demo' | 'empty'
+export type Template = 'hosted' | 'plain' | 'demo' | 'empty'
 
 /** A database of one test file's own. The connections open on first use. */
 export interface TestDatabase {
@@ -82,6 +82,7 @@ export async function withDatabase<T>(
 
 async function templateOf(cluster: TestCluster, template: Template): Promise<string> {
   if (template === 'empty') return 'template0'
+  if (template === 'hosted') return HOSTED_TEMPLATE
   if (template === 'plain') return PLAIN_TEMPLATE
   return buildDemoTemplate(cluster)
 }

@@ -16,7 +16,10 @@ export const TestCluster = z.object({
 })
 export type TestCluster = z.infer<typeof TestCluster>
 
-/** Has the hosted schemas and our migrations, and no host application. */
+/** Has what a hosted project has before its owner's first migration. */
+export const HOSTED_TEMPLATE = 'tk_hosted_template'
+
+/** Has our migrations too, and no host application. */
 export const PLAIN_TEMPLATE = 'tk_template'
 
 /** A login of the test cluster, for one of its databases. */
@@ -56,8 +59,12 @@ export async function startTestCluster(): Promise<{
   const cluster = { port: postgres.port, passwords }
   try {
     const superuser = urlOf(cluster, 'supabase_admin', 'postgres')
-    await runScript(superuser, `create database ${PLAIN_TEMPLATE} owner postgres`)
-    await createPlatformSchemas(urlOf(cluster, 'supabase_admin', PLAIN_TEMPLATE))
+    await runScript(superuser, `create database ${HOSTED_TEMPLATE} owner postgres`)
+    await createPlatformSchemas(urlOf(cluster, 'supabase_admin', HOSTED_TEMPLATE))
+    await runScript(
+      superuser,
+      `create database ${PLAIN_TEMPLATE} template ${HOSTED_TEMPLATE} owner postgres`,
+    )
     await applyMigrations(urlOf(cluster, 'postgres', PLAIN_TEMPLATE))
     await setWorkerPassword(superuser, passwords.worker)
   } catch (error) {

@@ -91,9 +91,30 @@ export function decodeSelect(
 /** A piece of a line: fixed text, or an expression of type text. */
 type Piece = { text: string } | { sql: string }
 
+/**
+ * Types whose JSON is their Postgres text, bare or between these quotes: the bytes of `to_json`, which
+ * looks its argument's type up anew for every value, at a third of its cost.
+ */
+const PLAIN_TYPES = new Map([
+  ['smallint', ''],
+  ['integer', ''],
+  ['bigint', ''],
+  ['boolean', ''],
+  ['uuid', '"'],
+  ['date', '"'],
+])
+
 function encodeColumn(table: ProtectedTable, column: Column, comma: ',' | ''): Piece[] {
+  const name = reference(table, column)
   const key = `${comma}${JSON.stringify(column.name)}:`
-  const value = encodeValue(column, reference(table, column))
+  const quote = column.encoding === 'scalar' ? PLAIN_TYPES.get(column.type) : undefined
+  if (quote !== undefined && !column.isNullable) {
+    return [{ text: `${key}${quote}` }, { sql: `${name}::text` }, { text: quote }]
+  }
+  const value =
+    quote === undefined
+      ? encodeValue(column, name)
+      : joinText([{ text: quote }, { sql: `${name}::text` }, { text: quote }])
   if (!column.isNullable) return [{ text: key }, { sql: value }]
   if (column.encoding === 'jsonb') return [{ sql: `coalesce(${literal(key)} || ${value}, '')` }]
   return [{ text: key }, { sql: `coalesce(${value}, 'null')` }]

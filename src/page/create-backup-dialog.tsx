@@ -1,6 +1,7 @@
 import { Button, Group, Modal, Stack, Text, Textarea, TextInput } from '@mantine/core'
 import { useForm } from '@mantine/form'
 import { MAX_NAME, MAX_NOTE } from './api.ts'
+import classes from './page.module.css'
 
 export interface BackupRequest {
   name: string
@@ -24,6 +25,7 @@ export function CreateBackupDialog({
       opened={isOpen}
       onClose={onClose}
       title="Create backup"
+      classNames={{ title: classes.dialogTitle }}
       closeButtonProps={{ 'aria-label': 'Close' }}
       size="md"
     >

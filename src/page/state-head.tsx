@@ -8,13 +8,15 @@ interface StateHeadProps {
   state: TenantState
   /** A backup was asked for and the service has not answered yet. */
   isBusy: boolean
+  /** The progress of a backup stands below. */
+  isFollowed: boolean
   onCreate: () => void
   /** Given while a backup of this tenant runs. */
   onShowProgress: (() => void) | undefined
 }
 
 /** Whether the data is safe, in one sentence, with what to press. */
-export function StateHead({ state, isBusy, onCreate, onShowProgress }: StateHeadProps) {
+export function StateHead({ state, isBusy, isFollowed, onCreate, onShowProgress }: StateHeadProps) {
   const sentence = describeState(state, useNow(30_000))
   const tone = TONES[sentence.tone]
   return (
@@ -27,7 +29,7 @@ export function StateHead({ state, isBusy, onCreate, onShowProgress }: StateHead
           {sentence.heading}
         </Title>
         <Evidence sentence={sentence} />
-        {sentence.advice !== null && (
+        {sentence.advice !== null && !(isFollowed && sentence.tone === 'busy') && (
           <Text size="sm" mt={6}>
             {sentence.advice}
           </Text>

@@ -65,16 +65,15 @@ function createQueryClient(): QueryClient {
       queries: {
         staleTime: 15_000,
         networkMode: 'always',
+        // The Supabase client tries again by itself; the functions are asked twice.
         retry: (failures, error) =>
-          failures < 2 && error instanceof RequestFailed && RETRIED.has(error.code),
+          failures < 1 && error instanceof RequestFailed && error.code === 'offline',
       },
       // Never sent later by itself: a backup that nobody waits for any more would surprise.
       mutations: { retry: false, networkMode: 'always' },
     },
   })
 }
-
-const RETRIED = new Set(['offline', 'database_unavailable', 'auth_unavailable'])
 
 function TenantLoader({
   services,
@@ -147,6 +146,7 @@ function TenantPage({ services, tenant }: { services: PageServices; tenant: Tena
           <StateHead
             state={state.data}
             isBusy={creation.isBusy}
+            isFollowed={creation.runId !== null || creation.isBusy}
             onCreate={() => setDialogOpen(true)}
             onShowProgress={
               canShowProgress && runningRun !== null ? () => creation.show(runningRun) : undefined

@@ -7,7 +7,17 @@ export const theme = createTheme({
   cursorType: 'pointer',
   respectReducedMotion: true,
   components: {
-    Badge: { defaultProps: { variant: 'light', tt: 'none', radius: 'sm' } },
+    Badge: {
+      defaultProps: {
+        variant: 'light',
+        tt: 'none',
+        radius: 'sm',
+        size: 'lg',
+        fz: 12,
+        fw: 600,
+        lts: 0,
+      },
+    },
     Modal: { defaultProps: { lockScroll: false, centered: true } },
   },
 })

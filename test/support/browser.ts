@@ -1,55 +1,52 @@
-import { existsSync } from 'node:fs'
+import { access } from 'node:fs/promises'
 import { type Browser, chromium, type LaunchOptions } from 'playwright-core'
 
 /**
- * Starts a headless Chromium, from whatever this machine has: `CHROMIUM_PATH`, the one that comes with
- * the packages (Linux x64, brings the system libraries that a bare machine lacks), an installed one.
- * Throws with the remedy where there is none.
+ * Starts a Chromium: the one named by `CHROMIUM_PATH`, else the packaged one (Linux on x64, needs
+ * nothing of the machine), else an installed Chromium or Chrome. Throws with what to do where none is.
  */
 export async function launchBrowser(): Promise<Browser> {
-  const failures: string[] = []
-  for (const { name, options } of await listCandidates()) {
+  const reasons: string[] = []
+  for (const { name, find } of CANDIDATES) {
     try {
-      return await chromium.launch({ headless: true, ...options })
+      const options = await find()
+      if (options !== null) return await chromium.launch(options)
     } catch (error) {
-      const [reason] = (error instanceof Error ? error.message : String(error)).split('\n')
-      failures.push(`${name}: ${reason}`)
+      const reason = error instanceof Error ? error.message.split('\n')[0] : String(error)
+      reasons.push(`${name}: ${reason}`)
     }
   }
   throw new Error(
-    `No browser could be started. Install Chromium or Chrome, or set CHROMIUM_PATH to one.\n${failures.join('\n')}`,
+    `No browser for the browser tests. Install Chromium or Chrome, or set CHROMIUM_PATH to one.\n${reasons.join('\n')}`,
   )
 }
 
-interface Candidate {
-  name: string
-  options: LaunchOptions
+const CANDIDATES: { name: string; find: () => Promise<LaunchOptions | null> }[] = [
+  { name: 'CHROMIUM_PATH', find: async () => at(process.env.CHROMIUM_PATH) },
+  { name: '@sparticuz/chromium', find: findPackaged },
+  {
+    name: '/usr/bin/chromium',
+    find: async () => {
+      await access('/usr/bin/chromium')
+      return at('/usr/bin/chromium')
+    },
+  },
+  { name: 'Chrome', find: async () => ({ channel: 'chrome' }) },
+]
+
+function at(executablePath: string | undefined): LaunchOptions | null {
+  if (executablePath === undefined || executablePath === '') return null
+  return { executablePath, args: process.getuid?.() === 0 ? ['--no-sandbox'] : [] }
 }
 
-async function listCandidates(): Promise<Candidate[]> {
-  const candidates: Candidate[] = []
-  // Root has no sandbox to give; the tests open nothing but our own page.
-  const args = process.getuid?.() === 0 ? ['--no-sandbox'] : []
-  const { CHROMIUM_PATH: given } = process.env
-  if (given !== undefined && given !== '') {
-    return [{ name: 'CHROMIUM_PATH', options: { executablePath: given, args } }]
-  }
-  if (process.platform === 'linux' && process.arch === 'x64') {
-    candidates.push(await unpackBundled())
-  }
-  for (const path of ['/usr/bin/chromium', '/usr/bin/chromium-browser']) {
-    if (existsSync(path)) candidates.push({ name: path, options: { executablePath: path, args } })
-  }
-  candidates.push({ name: 'Google Chrome', options: { channel: 'chrome', args } })
-  return candidates
-}
-
-async function unpackBundled(): Promise<Candidate> {
-  // Has the package unpack libraries such as libnss3 too; read while it is loaded.
+async function findPackaged(): Promise<LaunchOptions | null> {
+  if (process.platform !== 'linux' || process.arch !== 'x64') return null
+  // Read when the module is loaded: without it the libraries that a bare machine lacks stay packed.
   process.env.AWS_EXECUTION_ENV ??= 'AWS_Lambda_nodejs22.x'
-  const { default: bundled } = await import('@sparticuz/chromium')
+  const { default: packaged } = await import('@sparticuz/chromium')
   return {
-    name: '@sparticuz/chromium',
-    options: { executablePath: await bundled.executablePath(), args: bundled.args },
+    executablePath: await packaged.executablePath(),
+    // In one process a second window, or closing one, hangs.
+    args: packaged.args.filter((argument) => argument !== '--single-process'),
   }
 }

@@ -1,0 +1,81 @@
+import { type ChildProcess, spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { mkdtemp, readFile, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { parseEnv } from 'node:util'
+import { z } from 'zod'
+import { findFreePort } from '../../src/local/free-port.ts'
+
+/** What the tests read of `stack.env`. */
+const StackEnv = z.object({
+  APP_URL: z.url(),
+  SUPABASE_URL: z.url(),
+  ADMIN_DB_URL: z.string(),
+  DEMO_TENANT_ID: z.string(),
+  DEMO_OWNER_EMAIL: z.string(),
+  DEMO_OWNER_PASSWORD: z.string(),
+  DEMO_MEMBER_EMAIL: z.string(),
+  DEMO_MEMBER_PASSWORD: z.string(),
+})
+export type StackEnv = z.infer<typeof StackEnv>
+
+export interface LocalStack {
+  env: StackEnv
+  stop(): Promise<void>
+}
+
+const START = join(import.meta.dirname, '../../src/local/start.ts')
+const TIMEOUT_MS = 170_000
+
+/** Starts what `npm start` starts, on free ports and in a folder of its own, and waits until it is ready. */
+export async function startLocalStack(): Promise<LocalStack> {
+  const folder = await mkdtemp(join(tmpdir(), 'tenantkeep-stack-'))
+  const child = spawn(process.execPath, [START], {
+    env: {
+      ...process.env,
+      TENANTKEEP_LOCAL_FOLDER: folder,
+      TENANTKEEP_APP_PORT: String(await findFreePort()),
+      TENANTKEEP_API_PORT: String(await findFreePort()),
+      TENANTKEEP_DB_PORT: String(await findFreePort()),
+    },
+    stdio: ['ignore', 'pipe', 'pipe'],
+  })
+  let said = ''
+  child.stdout.on('data', (chunk: Buffer) => {
+    said += chunk.toString()
+  })
+  child.stderr.on('data', (chunk: Buffer) => {
+    said += chunk.toString()
+  })
+  const stop = async () => {
+    await end(child)
+    await rm(folder, { recursive: true, force: true })
+  }
+  try {
+    return { env: await waitForEnv(child, join(folder, 'stack.env')), stop }
+  } catch (cause) {
+    await stop()
+    throw new Error(`The local stack did not start. It said:\n${said.slice(-4_000)}`, { cause })
+  }
+}
+
+/** `stack.env` is written last: that it is there says that the stack is ready. */
+async function waitForEnv(child: ChildProcess, file: string): Promise<StackEnv> {
+  const giveUpAt = Date.now() + TIMEOUT_MS
+  for (;;) {
+    const content = await readFile(file, 'utf8').catch(() => null)
+    if (content !== null) return StackEnv.parse(parseEnv(content))
+    if (child.exitCode !== null) throw new Error(`It ended with status ${child.exitCode}.`)
+    if (Date.now() > giveUpAt) throw new Error('It took too long.')
+    await sleep(200)
+  }
+}
+
+async function end(child: ChildProcess): Promise<void> {
+  if (child.exitCode !== null || child.signalCode !== null) return
+  const ended = once(child, 'exit')
+  child.kill('SIGTERM')
+  await ended
+}

@@ -8,7 +8,7 @@ import { type Environment, readEnvironment } from './environment.ts'
 import { readInput } from './read-input.ts'
 import { getLogger, getServices, requireCurrentSchema } from './services.ts'
 
-export interface Call<Input> {
+interface Call<Input> {
   services: Services
   environment: Environment
   caller: Caller

@@ -31,7 +31,7 @@ const HOST = `
   create index on public.notes (organization_id);
 `
 
-export interface Organization {
+interface Organization {
   id: string
   name: string
 }

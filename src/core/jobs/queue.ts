@@ -38,7 +38,7 @@ export interface JobRequest {
 }
 
 /** Jobs that are not finished, seen from somebody who has only so much time. */
-export interface QueueState {
+interface QueueState {
   /** Waiting, due, and expected to fit. */
   ready: number
   /** Waiting and due, but expected to take longer than there is. */

@@ -3,7 +3,7 @@ import type { Database } from '../database/database.ts'
 import { BackupError } from '../errors.ts'
 
 /** What became of one tenant, as answers have it. */
-export interface TenantOutcome {
+interface TenantOutcome {
   organization_id: string
   organization_name: string | null
   status: 'pending' | 'running' | 'complete' | 'failed' | 'skipped'
@@ -34,7 +34,7 @@ export interface RunReport {
   progress: unknown
 }
 
-export interface RunSummary {
+interface RunSummary {
   /** Active tenants: successful, failed and pending ones. */
   total_tenants: number
   successful_tenants: number
@@ -137,7 +137,7 @@ async function readOutcomes(
 }
 
 /** A time as JSON has it, in UTC; our sessions answer in Postgres' own form. */
-export function isoTime(column: string): string {
+function isoTime(column: string): string {
   return `to_char(${column} at time zone 'utc', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"')`
 }
 

@@ -5,7 +5,7 @@ import { queueOpenTenants } from './start-run.ts'
 /** How a tenant came out of a run. */
 export type Outcome =
   | { status: 'complete'; backupId: string }
-  | { status: 'failed'; code: string; message: string }
+  | { status: 'failed' | 'skipped'; code: string; message: string }
 
 export interface RunTenant {
   runId: string
@@ -76,7 +76,7 @@ const OPEN_ROWS = `r.id = t.run_id and r.status = 'running' and r.kind = $1 and 
 const openRowsOf = ({ kind, tenantId, runId }: RunTenant) => [kind, tenantId, runId]
 
 /** Closes a run whose tenants are all settled, with its journal row; does nothing to any other. */
-export async function closeRun(database: Database, runId: string): Promise<void> {
+async function closeRun(database: Database, runId: string): Promise<void> {
   await database.query(
     `with outcome as (
        select count(*) filter (where t.status = 'failed') as failed,

@@ -220,7 +220,9 @@ async function workJob(place: Workplace, claimed: ClaimedJob): Promise<boolean> 
       await queue.giveBack(claimed, failure.code)
       return false
     }
-    await settleTenant(database, tenant, { status: 'failed', ...failure })
+    // A tenant that was removed since the run began has nothing to be backed up.
+    const isGone = kind === 'daily_tenant' && failure.code === 'tenant_not_found'
+    await settleTenant(database, tenant, { status: isGone ? 'skipped' : 'failed', ...failure })
   }
   await queue.finish(claimed)
   return true

@@ -1,8 +1,8 @@
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { join } from 'node:path'
 import { text } from 'node:stream/consumers'
 import { setTimeout as sleep } from 'node:timers/promises'
+import { fileURLToPath } from 'node:url'
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest'
 import type { Database } from '../../../src/core/database/database.ts'
 import { reportRun } from '../../../src/core/jobs/report-run.ts'
@@ -76,7 +76,7 @@ function startWorker(concurrency: number): ChildProcess {
   const child = spawn(
     process.execPath,
     [
-      join(import.meta.dirname, 'worker-process.ts'),
+      fileURLToPath(new URL('./worker-process.ts', import.meta.url)),
       ...[database.workerUrl, store.store.url, String(concurrency)],
     ],
     { stdio: ['ignore', 'pipe', 'inherit'] },
@@ -283,6 +283,22 @@ describe('a worker', () => {
       summary: { successful_tenants: 3 },
     })
     expect(await countBackups()).toEqual({ complete: 3, tenants: 3, others: 0 })
+  })
+
+  test('passes over a tenant that was removed since the run began', async () => {
+    const runId = await openRun()
+    await database.admin.query('delete from public.sales where shop_id = 2')
+    await database.admin.query('delete from public.shops where id = 2')
+
+    await workJobs(services, { until: soon(20) })
+
+    await makeShops(3)
+    const report = await reportRun(database.worker, runId)
+    expect(report).toMatchObject({
+      status: 'complete',
+      summary: { total_tenants: 2, successful_tenants: 2, skipped_tenants: 1 },
+    })
+    expect(report.tenants[1]).toMatchObject({ error: { code: 'tenant_not_found' } })
   })
 
   test('reports a tenant whose every worker died as failed', async () => {

@@ -1,0 +1,15 @@
+import { readdir } from 'node:fs/promises'
+import { join } from 'node:path'
+import { expect, test } from 'vitest'
+
+const FOLDER = join(import.meta.dirname, '../../netlify/functions')
+
+test('every function answers at /.netlify/functions/<name>: no config, which could move it', async () => {
+  const names = await readdir(FOLDER)
+  const modules = await Promise.all(
+    names.map(async (name): Promise<object> => import(join(FOLDER, name))),
+  )
+
+  expect(names).toContain('daily-tenant-backup.ts')
+  for (const module of modules) expect(Object.keys(module)).toEqual(['default'])
+})

@@ -12,22 +12,19 @@ const MIGRATIONS = new URL('../../../supabase/migrations/', import.meta.url)
  * versions that were applied.
  */
 export async function installSchema(connection: Connection): Promise<string[]> {
-  const applied = await readApplied(connection)
-  const files = (await readdir(MIGRATIONS)).filter((name) => name.endsWith('.sql')).sort()
-  const added: string[] = []
-  for (const name of files.filter((file) => !applied.has(versionOf(file)))) {
-    const sql = await readFile(new URL(name, MIGRATIONS), 'utf8')
-    const isNew = await inTransaction(connection, async () => {
-      await connection.query(
-        `select pg_advisory_xact_lock(hashtextextended('tenantkeep.install', 0))`,
-      )
-      if ((await readApplied(connection)).has(versionOf(name))) return false
-      await connection.query(sql)
-      return true
-    })
-    if (isNew) added.push(versionOf(name))
+  await connection.query(`select pg_advisory_lock(hashtextextended('tenantkeep.install', 0))`)
+  try {
+    const applied = await readApplied(connection)
+    const files = (await readdir(MIGRATIONS)).filter((name) => name.endsWith('.sql')).sort()
+    const missing = files.filter((name) => !applied.has(versionOf(name)))
+    for (const name of missing) {
+      const sql = await readFile(new URL(name, MIGRATIONS), 'utf8')
+      await inTransaction(connection, () => connection.query(sql))
+    }
+    return missing.map(versionOf)
+  } finally {
+    await connection.query(`select pg_advisory_unlock(hashtextextended('tenantkeep.install', 0))`)
   }
-  return added
 }
 
 /** Whether the database has the registry and what reads it, if perhaps in an older version. */

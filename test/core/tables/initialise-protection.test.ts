@@ -99,7 +99,7 @@ async function whileLocked<T>(
   }
 }
 
-describe('running init again', () => {
+describe.concurrent('running init again', () => {
   it('changes nothing and needs no lock that a writer would notice', () =>
     withHost(async (database) => {
       const before = await readEverything(database.superuser)

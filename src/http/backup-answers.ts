@@ -1,7 +1,7 @@
 import { z } from 'zod'
 import type { Backup } from '../core/backup/backup-record.ts'
 import { formatMegabytes } from '../core/jobs/report-run.ts'
-import { BackupName, BackupNote, BackupTags } from './daily-answers.ts'
+import { BackupName, BackupNote, BackupTags, trimmed } from './daily-answers.ts'
 
 /** A list in a query is separated by commas, in a body it is an array. */
 const listOf = <Value extends string>(values: readonly [Value, ...Value[]]) =>
@@ -11,7 +11,7 @@ const listOf = <Value extends string>(values: readonly [Value, ...Value[]]) =>
     .optional()
 
 export const ListInput = z.strictObject({
-  organization_id: z.string().trim().min(1).max(200).optional(),
+  organization_id: trimmed(200).optional(),
   status: listOf(['running', 'complete', 'failed', 'cancelled', 'pruned']),
   backup_type: listOf(['daily_tenant', 'manual', 'pre_restore']),
   /** Days in UTC, both included. */
@@ -22,7 +22,7 @@ export const ListInput = z.strictObject({
   limit: z.coerce.number().int().min(1).max(500).default(50),
 })
 
-const Pin = z.strictObject({ reason: z.string().trim().min(1).max(500) })
+const Pin = z.strictObject({ reason: trimmed(500) })
 
 export const UpdateInput = z
   .strictObject({

@@ -4,7 +4,16 @@ import type { RunReport } from '../core/jobs/report-run.ts'
 import { type Caller, onlyTenantOf } from './authorize.ts'
 import type { Answer } from './handle.ts'
 
-const trimmed = (longest: number) => z.string().trim().min(1).max(longest)
+/** What people type: Postgres takes neither NUL nor half a character. */
+export const trimmed = (longest: number) =>
+  z
+    .string()
+    .trim()
+    .min(1)
+    .max(longest)
+    .refine((text) => text.isWellFormed() && !text.includes('\0'), {
+      error: 'It holds a character that is none',
+    })
 
 export const BackupName = trimmed(120)
 export const BackupNote = trimmed(2_000)

@@ -175,6 +175,27 @@ const REFUSALS: Refusal[] = [
     ...{ status: 400, code: 'invalid_request', message: /organization_id/ },
   },
   {
+    name: 'a note with a NUL is refused',
+    handler: daily,
+    options: () => ({ ...operator(), body: { organization_id: ID, note: 'a\0b' } }),
+    ...{ status: 400, code: 'invalid_request', message: /note/ },
+  },
+  {
+    name: 'a tag with half a character is refused',
+    handler: daily,
+    options: () => ({
+      ...operator(),
+      text: `{"organization_id": "${ID}", "tags": ["\\ud800"]}`,
+    }),
+    ...{ status: 400, code: 'invalid_request', message: /tags/ },
+  },
+  {
+    name: 'an organization id with a NUL is refused',
+    handler: listBackups,
+    options: () => ({ ...operator(), body: { organization_id: '\0' } }),
+    ...{ status: 400, code: 'invalid_request', message: /organization_id/ },
+  },
+  {
     name: 'a malformed organization is named by its type',
     handler: daily,
     options: () => ({ ...operator(), body: { organization_id: '../../etc' } }),

@@ -2,6 +2,7 @@ import { execFile } from 'node:child_process'
 import { readdir, readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
+import pg from 'pg'
 import { z } from 'zod'
 import { runScript } from './hosted-shape.ts'
 
@@ -31,6 +32,21 @@ export async function applyMigrations(adminUrl: string): Promise<void> {
       const reason = cause instanceof Error ? cause.message : String(cause)
       throw new Error(`The migration ${name} failed: ${reason}`, { cause })
     })
+  }
+}
+
+/** Whether the database has every migration, by the history that `supabase db push` keeps. */
+export async function hasAllMigrations(adminUrl: string): Promise<boolean> {
+  const client = new pg.Client(adminUrl)
+  await client.connect()
+  try {
+    const { rows } = await client.query<{ version: string }>(
+      'select version from supabase_migrations.schema_migrations',
+    )
+    const applied = new Set(rows.map(({ version }) => version))
+    return (await readMigrations()).every(({ name }) => applied.has(name.split('_')[0] ?? ''))
+  } finally {
+    await client.end()
   }
 }
 

@@ -8,7 +8,7 @@ import { connectDatabase } from '../core/database/connect-database.ts'
 import { isPortBusy } from './free-port.ts'
 import { runScript } from './hosted-shape.ts'
 import { loadDemo, protectDemo } from './load-demo.ts'
-import { pushMigrations } from './migrations.ts'
+import { hasAllMigrations, pushMigrations } from './migrations.ts'
 import { placeDataFolder, startPostgres, stopLeftover } from './postgres.ts'
 import { loadSecrets, type Secrets } from './secrets.ts'
 import { loadVite, serveSite } from './serve-site.ts'
@@ -51,6 +51,7 @@ async function main(): Promise<void> {
   for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) {
     process.on(signal, () => void leave(0))
   }
+  leaveWithParent()
 
   const startedAt = Date.now()
   const settings = readStackSettings(process.env)
@@ -80,7 +81,7 @@ async function main(): Promise<void> {
 
   say('schemas of Auth and Storage, migrations (supabase db push) …')
   await createPlatformSchemas(superuserUrl)
-  await pushMigrations(adminUrl, leaving.signal)
+  if (!(await hasAllMigrations(adminUrl))) await pushMigrations(adminUrl, leaving.signal)
   await runScript(adminUrl, `alter role tenantkeep_worker password '${secrets.workerPassword}'`)
 
   const hasDemo = !flags['no-demo']
@@ -147,9 +148,12 @@ async function main(): Promise<void> {
 
 const BUCKET = 'backups'
 
+/** Says what comes next; nothing comes after a signal to stop. */
 function say(step: string): void {
   leaving.signal.throwIfAborted()
-  console.log(`· ${step}`)
+  console.log(
+    `${performance.now() < 9_950 ? ' ' : ''}${(performance.now() / 1_000).toFixed(1)} s  ${step}`,
+  )
 }
 
 /** Stops what was started, the last first, and ends. A second signal does not cut it short. */
@@ -160,6 +164,14 @@ async function leave(status: number): Promise<void> {
     await step().catch((error: unknown) => console.error(error))
   }
   process.exit(status)
+}
+
+/** npm passes a signal on to its shell, which dies of it and tells nobody. */
+function leaveWithParent(): void {
+  const parent = process.ppid
+  setInterval(() => {
+    if (process.ppid !== parent) void leave(0)
+  }, 250).unref()
 }
 
 async function removeData(folder: string, dataFolder: string): Promise<void> {

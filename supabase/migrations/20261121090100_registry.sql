@@ -15,7 +15,7 @@ create table tenantkeep.settings (
   constraint settings_key_known check (key in (
     'tenant_table', 'tenant_columns', 'host_schemas', 'membership', 'inactive_predicate',
     'template_tenant', 'max_concurrent_backups', 'time_budget_seconds', 'lock_timeout_ms',
-    'gzip_level', 'max_row_bytes'
+    'gzip_level', 'max_row_bytes', 'subtenants', 'ownership_counts'
   ))
 );
 comment on table tenantkeep.settings is
@@ -34,6 +34,7 @@ create table tenantkeep.tenant_tables (
   census_expression text,
   policy_digest text,
   is_writable boolean not null default true,
+  answers text[] not null default '{}',
   is_history boolean not null default false,
   is_seeded boolean not null default false,
   keep_live_columns text[] not null default '{}',
@@ -63,6 +64,10 @@ comment on column tenantkeep.tenant_tables.row_expression is
   'Which rows are the current tenant''s, as both policies have it and our own statements repeat it.';
 comment on column tenantkeep.tenant_tables.census_expression is
   'The same rows by the whole flattened path, with $1 for the tenant; what the census counts.';
+comment on column tenantkeep.tenant_tables.is_writable is
+  'False where an owner is not named by a unique key: we read such rows and never write them.';
+comment on column tenantkeep.tenant_tables.answers is
+  'What of this row a person said, so that init keeps it: class, history, keep_live, masked, label.';
 comment on column tenantkeep.tenant_tables.policy_digest is
   'Digest of the table''s protection as init left it; a backup is refused when it has changed.';
 
@@ -86,7 +91,7 @@ create table tenantkeep.ownership (
   owner_schema text not null,
   owner_table text not null,
   owner_columns text[] not null,
-  condition text,
+  condition jsonb,
   constraint_name text,
   is_backward boolean not null default false,
   key_function integer references tenantkeep.key_functions (id),
@@ -100,7 +105,9 @@ create table tenantkeep.ownership (
 create index ownership_owner on tenantkeep.ownership (owner_schema, owner_table);
 create index ownership_key_function on tenantkeep.ownership (key_function);
 comment on table tenantkeep.ownership is
-  'The edges: these columns of a table name the row of another table that owns it. Ranked: the next edge counts only where the columns of the former are null.';
+  'The edges: these columns of a table name the row of another table that owns it. Ranked, after the tenant column: the next counts only where the columns of the former are null, or their condition does not hold.';
+comment on column tenantkeep.ownership.condition is
+  'The edge counts only where this column has this value: {"column": …, "value": …}, from an answer.';
 
 create table tenantkeep.operators (
   user_id text primary key,

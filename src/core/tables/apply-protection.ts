@@ -23,6 +23,8 @@ const TRIES = 5
 export type Protection =
   /** Rows of tenants: confined by this condition, on everything. */
   | { kind: 'confined'; rowExpression: string; enableRowSecurity: boolean }
+  /** Rows of tenants that we can't tell apart safely enough to write: the same condition, reading only. */
+  | { kind: 'confined-readonly'; rowExpression: string; enableRowSecurity: boolean }
   /** Rows of everybody: read only. */
   | { kind: 'shared' }
   /** Not ours: whatever we had there is taken away. */
@@ -106,8 +108,15 @@ export function protectionStatements(
         `create policy ${READ_SHARED} on ${relation} for select to ${role} using (true)`,
       )
       return statements
-    case 'confined': {
+    case 'confined':
+    case 'confined-readonly': {
       const { rowExpression } = protection
+      const mayWrite = protection.kind === 'confined'
+      const rights = mayWrite ? 'select, insert, update, delete' : 'select'
+      const condition = mayWrite
+        ? `using (${rowExpression}) with check (${rowExpression})`
+        : `using (${rowExpression})`
+      const commands = mayWrite ? '' : 'for select '
       if (protection.enableRowSecurity) {
         // Everybody else sees and writes what they did before.
         statements.push(
@@ -118,10 +127,10 @@ export function protectionStatements(
       }
       statements.push(
         `grant usage on schema ${quoteIdentifier(table.schema)} to tenantkeep_operator`,
-        `grant select, insert, update, delete on ${relation} to tenantkeep_operator`,
-        `create policy ${ALLOW} on ${relation} as permissive to ${role} using (${rowExpression}) with check (${rowExpression})`,
+        `grant ${rights} on ${relation} to tenantkeep_operator`,
+        `create policy ${ALLOW} on ${relation} as permissive ${commands}to ${role} ${condition}`,
         // A host policy «to public using (true)» would otherwise open every tenant to us.
-        `create policy ${ONLY} on ${relation} as restrictive to ${role} using (${rowExpression}) with check (${rowExpression})`,
+        `create policy ${ONLY} on ${relation} as restrictive ${commands}to ${role} ${condition}`,
       )
       return statements
     }

@@ -12,6 +12,8 @@ export interface HostTable {
   columns: HostColumn[]
   /** In key order; empty where there is none. */
   primaryKey: string[]
+  /** Columns that no two rows share, now and at every moment: whole, valid, immediate keys and indexes, the primary key too. */
+  uniqueKeys: string[][]
   foreignKeys: HostForeignKey[]
 }
 

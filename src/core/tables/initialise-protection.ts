@@ -13,6 +13,7 @@ import { discoverOwnership } from './discover-ownership.ts'
 import type { HostTable } from './host-table.ts'
 import { tableName } from './host-table.ts'
 import { installSchema, isInstalled } from './install-schema.ts'
+import { isWritable } from './is-writable.ts'
 import type { ClassifiedTable, UnsettledTable } from './ownership.ts'
 import { quoteTable } from './quote-identifier.ts'
 import { findTable, readAnswers, type TableAnswers } from './read-answers.ts'
@@ -25,7 +26,7 @@ import {
   renderCensusExpression,
   renderReachedExpression,
 } from './render-path.ts'
-import { dropUnusedKeyFunctions, writeRegistry } from './write-registry.ts'
+import { dropUnusedFunctions, writeRegistry } from './write-registry.ts'
 
 /** How long a table that somebody holds exclusively is waited for, before anything is written. */
 const LOCK_TIMEOUT_MS = 10_000
@@ -62,6 +63,8 @@ export interface ReportedTable {
   /** How a row leads to its tenant; the reason for an excluded table. */
   path: string
   rows: number
+  /** False where we may only read its rows, because its owners are not named by a unique key. */
+  isWritable: boolean
   /** Rows that lead to no tenant; null where an administrator's predicate decides. */
   rowsWithoutTenant: number | null
   state: 'new' | 'changed' | 'unchanged'
@@ -137,10 +140,10 @@ async function initialise(
     await writeSettings(connection, { root, schemas, catalog, options })
     return writeRegistry(connection, registry)
   })
-  await protectTables(connection, classified, rowExpressions, new Set(closed))
+  await protectTables(connection, registry, rowExpressions, new Set(closed))
   await releaseTables(connection, registry)
-  await dropUnusedKeyFunctions(connection)
-  await probeAsOperator(connection, classified)
+  await dropUnusedFunctions(connection, registry)
+  await probeAsOperator(connection, registry)
   return { ...report, isApplied: true }
 }
 
@@ -332,6 +335,7 @@ async function describeTables(
       class: classification.class,
       path,
       rows: Number(rows[0]?.total ?? 0),
+      isWritable: isWritable(registry, entry),
       rowsWithoutTenant: reached === null ? null : Number(rows[0]?.lost ?? 0),
       state: known === undefined ? 'new' : isSame ? 'unchanged' : 'changed',
     })
@@ -389,19 +393,24 @@ function findMembership(
 
 async function protectTables(
   connection: Connection,
-  classified: readonly ClassifiedTable[],
+  registry: Registry,
   rowExpressions: ReadonlyMap<string, string | null>,
   toEnable: ReadonlySet<HostTable>,
 ): Promise<void> {
   const registered = await readRegistered(connection)
   const policyRole = await findPolicyRole(connection)
-  for (const { table, classification } of classified) {
+  for (const entry of registry.values()) {
+    const { table, classification } = entry
     const name = tableName(table)
     if (registered.get(name)?.isProtected === true || classification.class === 'excluded') continue
     const rowExpression = rowExpressions.get(name) ?? null
     const protection: Protection =
       rowExpression !== null
-        ? { kind: 'confined', rowExpression, enableRowSecurity: toEnable.has(table) }
+        ? {
+            kind: isWritable(registry, entry) ? 'confined' : 'confined-readonly',
+            rowExpression,
+            enableRowSecurity: toEnable.has(table),
+          }
         : { kind: 'shared' }
     await applyProtection(connection, table, protection, policyRole)
     await connection.query(
@@ -435,12 +444,9 @@ async function findPolicyRole(connection: Connection): Promise<string> {
  * Reads nothing from every table as the operator: finds missing grants and host policies that need what
  * the operator lacks, now instead of tonight.
  */
-async function probeAsOperator(
-  connection: Connection,
-  classified: readonly ClassifiedTable[],
-): Promise<void> {
+async function probeAsOperator(connection: Connection, registry: Registry): Promise<void> {
   const failures: { table: string; reason: string }[] = []
-  for (const entry of classified) {
+  for (const entry of registry.values()) {
     if (entry.classification.class === 'excluded') continue
     await connection.query('begin')
     try {
@@ -450,7 +456,10 @@ async function probeAsOperator(
         `select not (has_table_privilege($1::regclass, 'select') and ($2 or (
            has_table_privilege($1::regclass, 'insert') and has_table_privilege($1::regclass, 'update')
            and has_table_privilege($1::regclass, 'delete')))) as missing`,
-        [quoteTable(entry.table), entry.classification.class === 'shared'],
+        [
+          quoteTable(entry.table),
+          entry.classification.class === 'shared' || !isWritable(registry, entry),
+        ],
       )
       if (rights[0]?.missing === true) throw new Error('a grant did not take')
     } catch (error) {

@@ -44,6 +44,8 @@ export interface ProtectedTable {
   position: number
   /** Which rows are the current tenant's; from the registry, the same text that both policies have. */
   rowExpression: string
+  /** False where we may only read: grants and policies are for `select` alone. */
+  isWritable: boolean
   /** All columns in attribute order, generated ones too. */
   columns: Column[]
   /** Empty where the table has no primary key. */

@@ -1,4 +1,4 @@
-import { escapeIdentifier } from 'pg'
+import { escapeIdentifier, escapeLiteral } from 'pg'
 
 /** The one place where names become SQL. Names come from the live catalog, never from a request. */
 export function quoteIdentifier(name: string): string {
@@ -14,4 +14,9 @@ export function quoteTable(table: { schema: string; name: string }): string {
 export function quoteColumns(columns: readonly string[], alias?: string): string {
   const prefix = alias === undefined ? '' : `${quoteIdentifier(alias)}.`
   return columns.map((column) => prefix + quoteIdentifier(column)).join(', ')
+}
+
+/** A text constant, for what an administrator wrote and a policy must hold; never for a value of a request. */
+export function quoteLiteral(text: string): string {
+  return escapeLiteral(text)
 }

@@ -114,6 +114,8 @@ export async function readAnswers(
       ownerTable: owner.table.name,
       ownerColumns: owner.columns,
       constraintName: null,
+      condition: null,
+      isBackward: pointsBack(owner.table, owner.columns, child.table, child.columns),
     })
     owned.set(name, edges)
   }
@@ -132,6 +134,8 @@ const EarlierAnswer = z.object({
       ownerTable: z.string(),
       ownerColumns: z.array(z.string()),
       constraintName: z.null(),
+      condition: z.object({ column: z.string(), value: z.string() }).nullable(),
+      isBackward: z.boolean(),
     }),
   ),
 })
@@ -145,7 +149,8 @@ const READ_EARLIER_ANSWERS = `
     t.predicate,
     coalesce(jsonb_agg(jsonb_build_object(
       'columns', to_jsonb(o.columns), 'ownerSchema', o.owner_schema, 'ownerTable', o.owner_table,
-      'ownerColumns', to_jsonb(o.owner_columns), 'constraintName', null
+      'ownerColumns', to_jsonb(o.owner_columns), 'constraintName', null,
+      'condition', o.condition, 'isBackward', o.is_backward
     ) order by o.rank) filter (where o.id is not null), '[]') as edges
   from tenantkeep.tenant_tables t
   left join tenantkeep.ownership o
@@ -173,6 +178,21 @@ export function findTable(catalog: readonly HostTable[], text: string, flag: str
     matches.length > 1
       ? `${flag}: more than one schema has a table ${text}; write schema.table.`
       : `${flag}: there is no table ${text} in the schemas looked at. Other schemas are added with --schema.`,
+  )
+}
+
+/** Whether a foreign key of the owner names these columns of the owned table. */
+function pointsBack(
+  owner: HostTable,
+  ownerColumns: readonly string[],
+  owned: HostTable,
+  columns: readonly string[],
+): boolean {
+  return owner.foreignKeys.some(
+    (key) =>
+      `${key.targetSchema}.${key.targetTable}` === tableName(owned) &&
+      key.columns.join() === ownerColumns.join() &&
+      key.targetColumns.join() === columns.join(),
   )
 }
 

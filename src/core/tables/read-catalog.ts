@@ -12,6 +12,7 @@ const HostTableRow = z.object({
   foreignOwner: z.string().nullable(),
   columns: z.array(z.object({ name: z.string(), type: z.string(), isNullable: z.boolean() })),
   primaryKey: z.array(z.string()),
+  uniqueKeys: z.array(z.array(z.string())),
   foreignKeys: z.array(
     z.object({
       name: z.string(),
@@ -58,6 +59,18 @@ const READ_HOST_TABLES = `
       join pg_catalog.pg_attribute a on a.attrelid = c.oid and a.attnum = k.attnum
       where p.conrelid = c.oid and p.contype = 'p'
     ) as "primaryKey",
+    (
+      select coalesce(jsonb_agg(u.columns order by u.columns), '[]')
+      from (
+        select jsonb_agg(a.attname order by k.position) as columns
+        from pg_catalog.pg_index i
+        cross join unnest(i.indkey::int2[]) with ordinality as k (attnum, position)
+        join pg_catalog.pg_attribute a on a.attrelid = c.oid and a.attnum = k.attnum
+        where i.indrelid = c.oid and i.indisunique and i.indimmediate and i.indisvalid
+          and i.indpred is null and i.indexprs is null and k.position <= i.indnkeyatts
+        group by i.indexrelid
+      ) u
+    ) as "uniqueKeys",
     (
       select coalesce(jsonb_agg(jsonb_build_object(
         'name', f.conname,

@@ -12,6 +12,7 @@ const Row = z.object({
   class: z.enum(['root', 'direct', 'child', 'custom']),
   position: z.number().int(),
   rowExpression: z.string(),
+  isWritable: z.boolean(),
   columns: z.array(
     z.object({
       name: z.string(),
@@ -34,6 +35,7 @@ const READ_PROTECTED_TABLES = `
     t.class,
     t.position,
     t.row_expression as "rowExpression",
+    t.is_writable as "isWritable",
     (
       select coalesce(jsonb_agg(jsonb_build_object(
         'name', a.attname,

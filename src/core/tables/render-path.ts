@@ -9,25 +9,78 @@
  */
 import type { HostTable } from './host-table.ts'
 import { tableName } from './host-table.ts'
-import type { Classification, ClassifiedTable, OwnershipEdge } from './ownership.ts'
-import { quoteColumns, quoteIdentifier, quoteTable } from './quote-identifier.ts'
+import {
+  type Classification,
+  type ClassifiedTable,
+  edgesOf,
+  type OwnershipEdge,
+  ownerOf,
+} from './ownership.ts'
+import { quoteColumns, quoteIdentifier, quoteLiteral, quoteTable } from './quote-identifier.ts'
 
 /** How the end of a path is compared with the tenant, or the tenants, that are asked about. */
 interface TenantTest {
-  /** The condition on the column that holds the tenant's id. */
+  /** The condition on a column that holds a tenant's id. */
   holds(column: string, type: string): string
+  /** The same for the one tenant asked about, its own tenants left out. */
+  isItself(column: string, type: string): string
   /** What stands for `{tenant}` in an administrator's predicate; null where no one tenant is meant. */
   text: string | null
 }
 
-/** Policies see a stable value once per statement, not once per row, because it is a subselect. */
-const CURRENT_TENANT: TenantTest = {
-  holds: (column, type) => `${column} = (select tenantkeep.current_tenant())::${type}`,
-  text: '(select tenantkeep.current_tenant())',
+/** The tenant, and where its own tenants count in, these too; set by `writeRegistry`. */
+const CURRENT_TENANTS = 'tenantkeep.current_tenants()'
+
+function currentTenant(registry: Registry): TenantTest {
+  // Policies see a stable value once per statement, not once per row, because it is a subselect.
+  const isItself = (column: string, type: string) =>
+    `${column} = (select tenantkeep.current_tenant())::${type}`
+  const hasSubtenants = findRoot(registry)?.parentColumn != null
+  return {
+    isItself,
+    holds: hasSubtenants
+      ? (column, type) => `${column} in (select tenant::${type} from ${CURRENT_TENANTS} tenant)`
+      : isItself,
+    text: '(select tenantkeep.current_tenant())',
+  }
 }
-const CENSUS_TENANT: TenantTest = {
-  holds: (column, type) => `${column} = $1::${type}`,
-  text: '$1',
+
+function censusTenant(registry: Registry): TenantTest {
+  const isItself = (column: string, type: string) => `${column} = $1::${type}`
+  const set = renderTenantSet(registry, '$1')
+  return {
+    isItself,
+    holds:
+      set === null
+        ? isItself
+        : (column, type) => `${column} in (select tenant.id::${type} from (${set}) tenant)`,
+    text: '$1',
+  }
+}
+
+/** The body of `tenantkeep.current_tenants()`; null where every tenant stands alone. */
+export function renderCurrentTenants(registry: Registry): string | null {
+  const set = renderTenantSet(registry, '(select tenantkeep.current_tenant())')
+  return set === null ? null : `select tenant.id::text from (${set}) tenant`
+}
+
+/** The tenant itself, whether or not its row exists, and every tenant below it; `union` ends a circle. */
+function renderTenantSet(registry: Registry, tenant: string): string | null {
+  const root = findRoot(registry)
+  if (root === undefined || root.parentColumn === null) return null
+  const key = quoteColumns([root.tenantColumn], 'below')
+  const parent = quoteColumns([root.parentColumn], 'below')
+  return (
+    `with recursive tenants (id) as (select ${tenant}::${root.tenantType} union ` +
+    `select ${key} ${fromClause(root.table)} below join tenants on ${parent} = tenants.id) select id from tenants`
+  )
+}
+
+function findRoot(registry: Registry) {
+  for (const { table, classification } of registry.values()) {
+    if (classification.class === 'root') return { table, ...classification }
+  }
+  return undefined
 }
 
 /**
@@ -61,10 +114,11 @@ export function fromClause(table: Pick<HostTable, 'schema' | 'name' | 'kind'>): 
 
 /** The condition of both policies; `keysOf` gives the call of the key function for an edge. */
 export function renderRowExpression(
-  classification: Classification,
+  registry: Registry,
+  { classification }: ClassifiedTable,
   keysOf: (edge: OwnershipEdge) => string,
 ): string | null {
-  return render(classification, CURRENT_TENANT, null, keysOf)
+  return render(classification, currentTenant(registry), null, keysOf)
 }
 
 /** The condition that the census counts by. */
@@ -72,12 +126,8 @@ export function renderCensusExpression(
   registry: Registry,
   { table, classification }: ClassifiedTable,
 ): string | null {
-  return render(
-    classification,
-    CENSUS_TENANT,
-    null,
-    ownersByPath(registry, table, CENSUS_TENANT, 1),
-  )
+  const tenant = censusTenant(registry)
+  return render(classification, tenant, null, ownersByPath(registry, table, tenant, 1))
 }
 
 /** The body of a key function: an owner's key columns for the current tenant, in the given types. */
@@ -86,7 +136,7 @@ export function renderKeys(
   edge: OwnershipEdge,
   types: readonly string[],
 ): string {
-  return selectOwnerKeys(registry, edge, types, CURRENT_TENANT, 1)
+  return selectOwnerKeys(registry, edge, types, currentTenant(registry), 1)
 }
 
 /** The condition «reached from any tenant»; null where an administrator's predicate is on the path. */
@@ -94,27 +144,24 @@ export function renderReachedExpression(
   registry: Registry,
   { table, classification }: ClassifiedTable,
 ): string | null {
-  const root = [...registry.values()].find((entry) => entry.classification.class === 'root')
-  if (root === undefined || root.classification.class !== 'root') return null
-  const { tenantColumn, tenantType } = root.classification
+  const root = findRoot(registry)
+  if (root === undefined) return null
+  const { tenantColumn, tenantType } = root
   const key = `t.${quoteIdentifier(tenantColumn)}`
   const tenants = fromClause(root.table)
-  const anyTenant: TenantTest = {
-    // As text where the types differ: the id is carried as text, and read as the column's type.
-    holds: (column, type) =>
-      type === tenantType
-        ? `${column} in (select ${key} ${tenants} t)`
-        : `${column}::text in (select ${key}::text ${tenants} t)`,
-    text: null,
-  }
+  // As text where the types differ: the id is carried as text, and read as the column's type.
+  const holds = (column: string, type: string) =>
+    type === tenantType
+      ? `${column} in (select ${key} ${tenants} t)`
+      : `${column}::text in (select ${key}::text ${tenants} t)`
   if (leadsThroughPredicate(registry, classification)) return null
+  const anyTenant: TenantTest = { holds, isItself: holds, text: null }
   return render(classification, anyTenant, null, ownersByPath(registry, table, anyTenant, 1))
 }
 
 function leadsThroughPredicate(registry: Registry, classification: Classification): boolean {
   if (classification.class === 'custom') return true
-  if (classification.class !== 'child') return false
-  return classification.edges.some((edge) => {
+  return edgesOf(classification).some((edge) => {
     const owner = registry.get(ownerOf(edge))
     return owner !== undefined && leadsThroughPredicate(registry, owner.classification)
   })
@@ -126,23 +173,33 @@ export function describePath(registry: Registry, table: ClassifiedTable): string
   const own = table.table.name
   switch (classification.class) {
     case 'root':
-    case 'direct':
-      return `${own}.${classification.tenantColumn}`
+      return classification.parentColumn === null
+        ? `${own}.${classification.tenantColumn}`
+        : `${own}.${classification.tenantColumn}, and below it by ${classification.parentColumn}`
     case 'custom':
       return classification.predicate
-    case 'child':
-      return classification.edges
-        .map((edge) => {
-          const owner = registry.get(ownerOf(edge))
-          const rest = owner === undefined ? edge.ownerTable : describePath(registry, owner)
-          return `${own}.${edge.columns.join('+')} → ${rest}`
-        })
-        .join(', else ')
+    case 'direct':
+    case 'child': {
+      const column =
+        classification.class === 'direct' ? [`${own}.${classification.tenantColumn}`] : []
+      const edges = edgesOf(classification).map((edge) => describeEdge(registry, own, edge))
+      return [...column, ...edges].join(', else ')
+    }
     case 'shared':
       return ''
     case 'excluded':
       return classification.reason
   }
+}
+
+function describeEdge(registry: Registry, own: string, edge: OwnershipEdge): string {
+  const owner = registry.get(ownerOf(edge))
+  const rest = owner === undefined ? edge.ownerTable : describePath(registry, owner)
+  const when =
+    edge.condition === null ? '' : ` (${edge.condition.column} = ${edge.condition.value})`
+  const from = `${own}.${edge.columns.join('+')}${when}`
+  if (!edge.isBackward) return `${from} → ${rest}`
+  return `${from} ← ${edge.ownerTable}.${edge.ownerColumns.join('+')}: ${rest}`
 }
 
 function render(
@@ -151,11 +208,20 @@ function render(
   alias: string | null,
   ownersOf: (edge: OwnershipEdge) => string,
 ): string | null {
+  const qualify = (column: string) => quoteColumns([column], alias ?? undefined)
   switch (classification.class) {
-    case 'root':
+    case 'root': {
+      const { tenantColumn, tenantType, parentColumn } = classification
+      if (parentColumn === null) return tenant.holds(qualify(tenantColumn), tenantType)
+      // By the tenant above it, so that a tenant's own tenants can be inserted.
+      const isItself = tenant.isItself(qualify(tenantColumn), tenantType)
+      return `(${isItself} or ${tenant.holds(qualify(parentColumn), tenantType)})`
+    }
     case 'direct': {
-      const column = quoteColumns([classification.tenantColumn], alias ?? undefined)
-      return tenant.holds(column, classification.tenantType)
+      const column = qualify(classification.tenantColumn)
+      const holds = tenant.holds(column, classification.tenantType)
+      if (classification.otherwise.length === 0) return holds
+      return `(${holds} or (${column} is null and ${renderEdges(classification.otherwise, alias, ownersOf)}))`
     }
     case 'custom':
       // A function, because `$` means something in a replacement that is text.
@@ -168,7 +234,7 @@ function render(
   }
 }
 
-/** The next edge counts only where a column of the former is null: a plain «or» would let in rows whose first owner is a neighbour. */
+/** The next edge counts only where the former ones say nothing: a plain «or» would let in rows whose first owner is a neighbour. */
 function renderEdges(
   edges: readonly OwnershipEdge[],
   alias: string | null,
@@ -176,14 +242,19 @@ function renderEdges(
 ): string {
   const [first, ...rest] = edges
   if (first === undefined) return 'false'
+  const qualify = (column: string) => quoteColumns([column], alias ?? undefined)
   const columns = quoteColumns(first.columns, alias ?? undefined)
   const left = first.columns.length === 1 ? columns : `(${columns})`
-  const owned = `${left} in (${ownersOf(first)})`
+  const condition =
+    first.condition === null
+      ? null
+      : `${qualify(first.condition.column)} = ${quoteLiteral(first.condition.value)}`
+  const named = `${left} in (${ownersOf(first)})`
+  const owned = condition === null ? named : `(${condition} and ${named})`
   if (rest.length === 0) return owned
-  const isNull = first.columns
-    .map((column) => `${quoteColumns([column], alias ?? undefined)} is null`)
-    .join(' or ')
-  return `(${owned} or ((${isNull}) and ${renderEdges(rest, alias, ownersOf)}))`
+  const saysNothing = first.columns.map((column) => `${qualify(column)} is null`)
+  if (condition !== null) saysNothing.push(`(${condition}) is not true`)
+  return `(${owned} or ((${saysNothing.join(' or ')}) and ${renderEdges(rest, alias, ownersOf)}))`
 }
 
 function ownersByPath(registry: Registry, table: HostTable, tenant: TenantTest, depth: number) {
@@ -217,8 +288,4 @@ function selectOwnerKeys(
   )
   const where = condition === null ? 'false' : condition
   return `select ${keys.join(', ')} ${fromClause(owner.table)} ${quoteIdentifier(alias)} where ${where}`
-}
-
-function ownerOf(edge: OwnershipEdge): string {
-  return tableName({ schema: edge.ownerSchema, name: edge.ownerTable })
 }

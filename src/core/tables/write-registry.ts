@@ -1,10 +1,17 @@
 import type { Connection } from '../database/database.ts'
 import { inTransaction } from '../database/in-transaction.ts'
 import { tableName } from './host-table.ts'
-import type { ClassifiedTable, OwnershipEdge } from './ownership.ts'
+import { isWritable } from './is-writable.ts'
+import { type ClassifiedTable, edgesOf, type OwnershipEdge } from './ownership.ts'
 import { quoteIdentifier } from './quote-identifier.ts'
 import type { Registry } from './render-path.ts'
-import { keyTypes, renderCensusExpression, renderKeys, renderRowExpression } from './render-path.ts'
+import {
+  keyTypes,
+  renderCensusExpression,
+  renderCurrentTenants,
+  renderKeys,
+  renderRowExpression,
+} from './render-path.ts'
 
 /**
  * Writes registry, ownership and key functions, inside the caller's transaction; nothing here touches a
@@ -16,9 +23,9 @@ export async function writeRegistry(
 ): Promise<ReadonlyMap<string, string | null>> {
   const keyFunctions = new Map<OwnershipEdge, number>()
   const rowExpressions = new Map<string, string | null>()
+  await ensureCurrentTenants(connection, registry)
   for (const table of registry.values()) {
-    if (table.classification.class !== 'child') continue
-    for (const edge of table.classification.edges) {
+    for (const edge of edgesOf(table.classification)) {
       keyFunctions.set(edge, await ensureKeyFunction(connection, registry, table, edge))
     }
   }
@@ -28,11 +35,11 @@ export async function writeRegistry(
     (a, b) => Number(a.classification.class === 'root') - Number(b.classification.class === 'root'),
   )
   for (const table of rootLast) {
-    const rowExpression = renderRowExpression(table.classification, (edge) =>
+    const rowExpression = renderRowExpression(registry, table, (edge) =>
       callKeyFunction(keyFunctions.get(edge) ?? 0, edge.columns.length),
     )
     rowExpressions.set(tableName(table.table), rowExpression)
-    await writeTable(connection, table, rowExpression, renderCensusExpression(registry, table))
+    await writeTable(connection, registry, table, rowExpression)
   }
   for (const table of registry.values()) await writeEdges(connection, table, keyFunctions)
   return rowExpressions
@@ -72,8 +79,29 @@ async function ensureKeyFunction(
     types.length === 1
       ? `setof ${types[0]}`
       : `table (${types.map((type, index) => `c${index} ${type}`).join(', ')})`
-  const body = renderKeys(registry, edge, types)
-  const name = `tenantkeep.keys_${id}()`
+  await ensureFunction(
+    connection,
+    `tenantkeep.keys_${id}()`,
+    returns,
+    renderKeys(registry, edge, types),
+  )
+  return id
+}
+
+/** Which tenants are confined to, where a tenant's own tenants count in; without them nobody calls it. */
+async function ensureCurrentTenants(connection: Connection, registry: Registry): Promise<void> {
+  const body = renderCurrentTenants(registry)
+  if (body === null) return
+  await ensureFunction(connection, 'tenantkeep.current_tenants()', 'setof text', body)
+}
+
+/** Makes or mends a function that only the operator may call and that sees past row level security. */
+async function ensureFunction(
+  connection: Connection,
+  name: string,
+  returns: string,
+  body: string,
+): Promise<void> {
   // Only where something changed: replacing a function locks it and wakes every cached plan.
   const current = await connection.query<{ isAsWritten: boolean }>(
     `select p.prosrc = $2 and p.prosecdef and p.provolatile = 's'
@@ -86,7 +114,7 @@ async function ensureKeyFunction(
      from pg_catalog.pg_proc p where p.oid = to_regprocedure($1)`,
     [name, body],
   )
-  if (current.rows[0]?.isAsWritten === true) return id
+  if (current.rows[0]?.isAsWritten === true) return
   await connection.query(
     `create or replace function ${name} returns ${returns}
        language sql stable security definer set search_path = pg_catalog, pg_temp set row_security = off
@@ -104,7 +132,6 @@ async function ensureKeyFunction(
   }
   await connection.query(`revoke all on function ${name} from public`)
   await connection.query(`grant execute on function ${name} to tenantkeep_operator`)
-  return id
 }
 
 /** A dollar quote that the body can't end, whatever names it holds. */
@@ -127,29 +154,32 @@ async function removeVanishedTables(connection: Connection, registry: Registry):
 
 async function writeTable(
   connection: Connection,
-  { table, classification, position }: ClassifiedTable,
+  registry: Registry,
+  entry: ClassifiedTable,
   rowExpression: string | null,
-  censusExpression: string | null,
 ): Promise<void> {
+  const { table, classification, position } = entry
   const hasColumn = classification.class === 'root' || classification.class === 'direct'
   await connection.query(
     `insert into tenantkeep.tenant_tables as t (
        schema_name, table_name, class, tenant_column, tenant_type, predicate, reason, position,
-       row_expression, census_expression
-     ) values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)
+       row_expression, census_expression, is_writable
+     ) values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)
      on conflict (schema_name, table_name) do update set
        class = excluded.class, tenant_column = excluded.tenant_column,
        tenant_type = excluded.tenant_type, predicate = excluded.predicate,
        reason = excluded.reason, position = excluded.position,
        row_expression = excluded.row_expression, census_expression = excluded.census_expression,
+       is_writable = excluded.is_writable,
        policy_digest = case
          when t.row_expression is distinct from excluded.row_expression or t.class <> excluded.class
+           or t.is_writable <> excluded.is_writable
          then null else t.policy_digest end
      where (t.class, t.tenant_column, t.tenant_type, t.predicate, t.reason, t.position,
-            t.row_expression, t.census_expression)
+            t.row_expression, t.census_expression, t.is_writable)
        is distinct from (excluded.class, excluded.tenant_column, excluded.tenant_type,
             excluded.predicate, excluded.reason, excluded.position, excluded.row_expression,
-            excluded.census_expression)`,
+            excluded.census_expression, excluded.is_writable)`,
     [
       table.schema,
       table.name,
@@ -160,7 +190,8 @@ async function writeTable(
       classification.class === 'excluded' ? classification.reason : null,
       position,
       rowExpression,
-      censusExpression,
+      renderCensusExpression(registry, entry),
+      isWritable(registry, entry),
     ],
   )
 }
@@ -170,7 +201,7 @@ async function writeEdges(
   { table, classification }: ClassifiedTable,
   keyFunctions: ReadonlyMap<OwnershipEdge, number>,
 ): Promise<void> {
-  const edges = classification.class === 'child' ? classification.edges : []
+  const edges = edgesOf(classification)
   await connection.query(
     `delete from tenantkeep.ownership where schema_name = $1 and table_name = $2 and rank > $3`,
     [table.schema, table.name, edges.length],
@@ -179,15 +210,18 @@ async function writeEdges(
     await connection.query(
       `insert into tenantkeep.ownership as o (
          schema_name, table_name, rank, columns, owner_schema, owner_table, owner_columns,
-         constraint_name, key_function
-       ) values ($1, $2, $3, $4, $5, $6, $7, $8, $9)
+         constraint_name, key_function, condition, is_backward
+       ) values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)
        on conflict (schema_name, table_name, rank) do update set
          columns = excluded.columns, owner_schema = excluded.owner_schema,
          owner_table = excluded.owner_table, owner_columns = excluded.owner_columns,
-         constraint_name = excluded.constraint_name, key_function = excluded.key_function
-       where (o.columns, o.owner_schema, o.owner_table, o.owner_columns, o.constraint_name, o.key_function)
+         constraint_name = excluded.constraint_name, key_function = excluded.key_function,
+         condition = excluded.condition, is_backward = excluded.is_backward
+       where (o.columns, o.owner_schema, o.owner_table, o.owner_columns, o.constraint_name,
+              o.key_function, o.condition, o.is_backward)
          is distinct from (excluded.columns, excluded.owner_schema, excluded.owner_table,
-           excluded.owner_columns, excluded.constraint_name, excluded.key_function)`,
+           excluded.owner_columns, excluded.constraint_name, excluded.key_function,
+           excluded.condition, excluded.is_backward)`,
       [
         table.schema,
         table.name,
@@ -198,13 +232,21 @@ async function writeEdges(
         edge.ownerColumns,
         edge.constraintName,
         keyFunctions.get(edge),
+        edge.condition === null ? null : JSON.stringify(edge.condition),
+        edge.isBackward,
       ],
     )
   }
 }
 
-/** Drops key functions that no edge uses any more; to be called once no policy does either. */
-export async function dropUnusedKeyFunctions(connection: Connection): Promise<void> {
+/** Drops functions of ours that nothing uses any more; to be called once no policy does either. */
+export async function dropUnusedFunctions(
+  connection: Connection,
+  registry: Registry,
+): Promise<void> {
+  if (renderCurrentTenants(registry) === null) {
+    await connection.query('drop function if exists tenantkeep.current_tenants()')
+  }
   const { rows } = await connection.query<{ id: number }>(
     `select f.id from tenantkeep.key_functions f
      where not exists (select from tenantkeep.ownership o where o.key_function = f.id)`,

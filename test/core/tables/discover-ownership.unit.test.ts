@@ -5,7 +5,11 @@ import {
   discoverOwnership,
 } from '../../../src/core/tables/discover-ownership.ts'
 import { type HostTable, tableName } from '../../../src/core/tables/host-table.ts'
-import type { Classification, OwnershipEdge } from '../../../src/core/tables/ownership.ts'
+import {
+  type Classification,
+  edgesOf,
+  type OwnershipEdge,
+} from '../../../src/core/tables/ownership.ts'
 import { hostTable } from './host-tables.ts'
 
 const ORGANIZATIONS = hostTable('organizations', ['id'])
@@ -36,11 +40,12 @@ function describeClass(classification: Classification): string {
   switch (classification.class) {
     case 'root':
     case 'direct':
-      return `${classification.class} ${classification.tenantColumn} ${classification.tenantType}`
+      return [
+        `${classification.class} ${classification.tenantColumn} ${classification.tenantType}`,
+        ...edgesOf(classification).map(describeEdge),
+      ].join(' else ')
     case 'child':
-      return classification.edges
-        .map((owner) => `${owner.columns}>${owner.ownerTable}.${owner.ownerColumns}`)
-        .join(' else ')
+      return classification.edges.map(describeEdge).join(' else ')
     case 'custom':
       return `custom ${classification.predicate}`
     case 'excluded':
@@ -50,6 +55,10 @@ function describeClass(classification: Classification): string {
   }
 }
 
+function describeEdge(owner: OwnershipEdge): string {
+  return `${owner.columns}>${owner.ownerTable}.${owner.ownerColumns}`
+}
+
 function edge(columns: string, ownerTable: string, ownerColumns: string): OwnershipEdge {
   return {
     columns: columns.split(','),
@@ -57,6 +66,8 @@ function edge(columns: string, ownerTable: string, ownerColumns: string): Owners
     ownerTable,
     ownerColumns: ownerColumns.split(','),
     constraintName: null,
+    condition: null,
+    isBackward: false,
   }
 }
 
@@ -193,7 +204,10 @@ const CASES: Case[] = [
         ['customer_id>customers.id', 'organization_id>organizations.id'],
       ),
     ],
-    finds: ['customers: direct organization_id uuid', 'files: customer_id>customers.id'],
+    finds: [
+      'customers: direct organization_id uuid',
+      'files: direct organization_id uuid else customer_id>customers.id',
+    ],
   },
   {
     shape: 'no key and no column at all',
@@ -312,8 +326,7 @@ describe('discovery', () => {
       expect([...position.values()]).toEqual(classified.map((_, index) => index))
       expect(classified[0]?.classification.class).toBe('root')
       for (const { table, classification } of classified) {
-        if (classification.class !== 'child') continue
-        for (const { ownerSchema, ownerTable } of classification.edges) {
+        for (const { ownerSchema, ownerTable } of edgesOf(classification)) {
           const owner = position.get(`${ownerSchema}.${ownerTable}`) ?? Number.NaN
           expect(owner).toBeLessThan(position.get(tableName(table)) ?? Number.NaN)
         }
@@ -331,7 +344,14 @@ describe('discovery', () => {
       owned: new Map(),
     })
     expect(classified).toMatchObject([
-      { classification: { class: 'root', tenantColumn: 'id', tenantType: 'int8' } },
+      {
+        classification: {
+          class: 'root',
+          tenantColumn: 'id',
+          tenantType: 'int8',
+          parentColumn: null,
+        },
+      },
     ])
   })
 

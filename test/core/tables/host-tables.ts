@@ -23,6 +23,7 @@ export function hostTable(
       return { name: column.replace('?', ''), type, isNullable: column.endsWith('?') }
     }),
     primaryKey: [columns[0]?.split(' ')[0] ?? ''],
+    uniqueKeys: [[columns[0]?.split(' ')[0] ?? '']],
     foreignKeys: keys.map((text) => foreignKey(table, text)),
     ...more,
   }

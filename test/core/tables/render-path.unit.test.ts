@@ -35,16 +35,24 @@ function edge(
   ownerColumns: string[],
   constraintName: string | null = 'fkey',
 ): OwnershipEdge {
-  return { columns, ownerSchema: 'public', ownerTable: owner, ownerColumns, constraintName }
+  return {
+    columns,
+    ownerSchema: 'public',
+    ownerTable: owner,
+    ownerColumns,
+    constraintName,
+    condition: null,
+    isBackward: false,
+  }
 }
 
 const ROOT: [HostTable, Classification] = [
   hostTable('organizations', ['id']),
-  { class: 'root', tenantColumn: 'id', tenantType: 'uuid' },
+  { class: 'root', tenantColumn: 'id', tenantType: 'uuid', parentColumn: null },
 ]
 const ORDERS: [HostTable, Classification] = [
   hostTable('orders', ['id', 'organization_id', 'number int8']),
-  { class: 'direct', tenantColumn: 'organization_id', tenantType: 'uuid' },
+  { class: 'direct', tenantColumn: 'organization_id', tenantType: 'uuid', otherwise: [] },
 ]
 const KEYS = (owner: OwnershipEdge) => `select keys_of_${owner.ownerTable}()`
 
@@ -53,7 +61,7 @@ describe('a path as SQL', () => {
     const registry = registryOf(ROOT, ORDERS)
     const orders = entryOf(registry, 'public.orders')
     expect({
-      row: renderRowExpression(orders.classification, KEYS),
+      row: renderRowExpression(registry, orders, KEYS),
       census: renderCensusExpression(registry, orders),
       reached: renderReachedExpression(registry, orders),
       path: describePath(registry, orders),
@@ -76,7 +84,7 @@ describe('a path as SQL', () => {
     )
     const entry = entryOf(registry, 'public.notes')
     expect({
-      row: renderRowExpression(entry.classification, KEYS),
+      row: renderRowExpression(registry, entry, KEYS),
       census: renderCensusExpression(registry, entry),
       keys: renderKeys(registry, notes, keyTypes(registry, entry.table, notes)),
       path: describePath(registry, entry),
@@ -98,7 +106,7 @@ describe('a path as SQL', () => {
       },
     ])
     const files = entryOf(registry, 'public.files')
-    expect(renderRowExpression(files.classification, KEYS)).toBe(
+    expect(renderRowExpression(registry, files, KEYS)).toBe(
       '(("a", "b") in (select keys_of_orders()) or (("a" is null or "b" is null) and "order_id" in (select keys_of_orders())))',
     )
     expect(renderCensusExpression(registry, files)).toBe(
@@ -125,7 +133,7 @@ describe('a path as SQL', () => {
   it('asks whether any tenant reaches a row as text where the types differ', () => {
     const registry = registryOf(ROOT, [
       hostTable('notes', ['id', 'org varchar']),
-      { class: 'direct', tenantColumn: 'org', tenantType: 'varchar' },
+      { class: 'direct', tenantColumn: 'org', tenantType: 'varchar', otherwise: [] },
     ])
     expect(renderReachedExpression(registry, entryOf(registry, 'public.notes'))).toBe(
       '"org"::text in (select t."id"::text from only "public"."organizations" t)',
@@ -147,7 +155,7 @@ describe('a path as SQL', () => {
     ])
     const blobs = entryOf(registry, 'public.blobs')
     expect({
-      row: renderRowExpression(blobs.classification, KEYS),
+      row: renderRowExpression(registry, blobs, KEYS),
       census: renderCensusExpression(registry, blobs),
       reached: renderReachedExpression(registry, blobs),
     }).toEqual({
@@ -161,7 +169,7 @@ describe('a path as SQL', () => {
     const registry = registryOf(ROOT, [hostTable('currencies', ['code']), { class: 'shared' }])
     const shared = entryOf(registry, 'public.currencies')
     expect([
-      renderRowExpression(shared.classification, KEYS),
+      renderRowExpression(registry, shared, KEYS),
       renderCensusExpression(registry, shared),
     ]).toEqual([null, null])
   })
@@ -199,11 +207,11 @@ describe('a path as SQL', () => {
     const registry = registryOf(
       [
         hostTable('organizations', ['id']),
-        { class: 'root', tenantColumn: name, tenantType: 'uuid' },
+        { class: 'root', tenantColumn: name, tenantType: 'uuid', parentColumn: null },
       ],
       [
         { ...hostTable('x', ['id']), name, columns: [{ name, type: 'uuid', isNullable: false }] },
-        { class: 'direct', tenantColumn: name, tenantType: 'uuid' },
+        { class: 'direct', tenantColumn: name, tenantType: 'uuid', otherwise: [] },
       ],
       [
         {

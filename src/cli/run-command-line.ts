@@ -1,6 +1,7 @@
 import { Command, CommanderError } from 'commander'
 import { BackupError } from '../core/errors.ts'
 import { registerBackup } from './backup.ts'
+import { registerDoctor } from './doctor.ts'
 import { EXIT, EXIT_HELP, type ExitStatus } from './exit-status.ts'
 import { registerInit } from './init.ts'
 import { registerList } from './list.ts'
@@ -15,6 +16,7 @@ const REGISTRATIONS = [
   registerList,
   registerShow,
   registerVerify,
+  registerDoctor,
   registerWorker,
 ]
 

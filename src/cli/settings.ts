@@ -48,7 +48,7 @@ export function requireSessionMode(url: string): void {
 const DEFAULT_STORE = 'supabase://backups'
 
 /** `--store` or `BACKUP_STORE`; a bucket needs Supabase's URL and key as well. Throws `not_configured`. */
-function openConfiguredStore(flags: ConnectionFlags, env: Environment): Store {
+export function openConfiguredStore(flags: ConnectionFlags, env: Environment): Store {
   const supabaseUrl = env.SUPABASE_URL || env.VITE_SUPABASE_URL
   const url = flags.store ?? (env.BACKUP_STORE || (supabaseUrl ? DEFAULT_STORE : undefined))
   if (url === undefined || url === '') {

@@ -278,6 +278,16 @@ export async function findLast(
   return rows[0]?.backup
 }
 
+/** The last complete backup of any tenant, in any store. */
+export async function findLastOfAll(catalog: Queryable): Promise<Backup | undefined> {
+  const { rows } = await catalog.query<{ backup: Backup }>(
+    `select ${BACKUP_JSON} as backup from public.tenant_backups b
+     where b.status = 'complete' and b.backup_type <> 'pre_restore'
+     order by b.taken_at desc, b.created_at desc limit 1`,
+  )
+  return rows[0]?.backup
+}
+
 /** A backup by its id, whatever its status. */
 export async function findBackup(catalog: Queryable, id: string): Promise<Backup | undefined> {
   const { rows } = await catalog.query<{ backup: Backup }>(

@@ -4,10 +4,15 @@ import { BackupError } from '../errors.ts'
 import { interruptibleBytes } from '../interruptible.ts'
 import { selectLines } from '../tables/encode-rows.ts'
 import type { ProtectedTable } from '../tables/protected-table.ts'
-import { digestFingerprints, readTableFingerprints } from '../tables/read-fingerprint.ts'
+import {
+  digestFingerprints,
+  readTableFingerprints,
+  type TableFingerprint,
+} from '../tables/read-fingerprint.ts'
 import { readGaps } from '../tables/read-gaps.ts'
 import { readProtectedTables } from '../tables/read-protected-tables.ts'
 import { readProtectionFaults } from '../tables/read-protection-faults.ts'
+import { type Measurement, readMeasurements } from '../tables/record-state.ts'
 
 /**
  * Reading a tenant at one instant. The order of statements is the safety of it:
@@ -29,6 +34,10 @@ export interface Snapshot {
   fingerprint: string
   /** Digest of a table's columns, by label. */
   columnFingerprints: ReadonlyMap<string, string>
+  /** The shape of every host table, in a backup or not. */
+  hostTables: TableFingerprint[]
+  /** Rows that lead to no tenant, over all tenants, as init or doctor last counted them. */
+  measurements: Measurement[]
   gaps: string[]
 }
 
@@ -121,6 +130,7 @@ async function readSnapshot(connection: Queryable, tenantId: string): Promise<Sn
   }
   const gaps = await readGaps(connection)
   const fingerprints = await readTableFingerprints(connection)
+  const measurements = await readMeasurements(connection)
   const census = await takeCensus(connection, tenantId, tables)
   const root = tables.find((table) => table.class === 'root')
   if (root !== undefined && census.get(root.label) === 0) throw tenantNotFound(tenantId)
@@ -129,6 +139,8 @@ async function readSnapshot(connection: Queryable, tenantId: string): Promise<Sn
     tables,
     census,
     gaps,
+    hostTables: fingerprints,
+    measurements,
     fingerprint: digestFingerprints(fingerprints),
     columnFingerprints: new Map(fingerprints.map((f) => [labelOf(f), f.columns])),
   }

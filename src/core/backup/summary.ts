@@ -65,6 +65,37 @@ const content = {
     raw_bytes: count,
     stored_bytes: count,
   }),
+  /**
+   * Rows of the host's tables that are in no tenant's backup because they lead to none, or that two tenants
+   * could claim: counts over all tenants, as `init` or `doctor` last measured them. Tables with such rows
+   * only; `not_measured` names those that were never counted. Absent in backups of earlier versions.
+   */
+  rows_of_no_tenant: z
+    .strictObject({
+      tables: z.array(
+        z.strictObject({
+          name: z.string().min(1),
+          measured_at: z.string().min(1),
+          without_tenant: count,
+          null_tenant: count.nullable(),
+          two_tenants: count.nullable(),
+        }),
+      ),
+      not_measured: z.array(z.string()),
+    })
+    .optional(),
+  /** Digests of every host table's shape, so that the next backup can name what changed. */
+  host_tables: z
+    .array(
+      z.strictObject({
+        schema: z.string().min(1),
+        name: z.string().min(1),
+        columns: z.string(),
+        keys: z.string(),
+        access: z.string(),
+      }),
+    )
+    .optional(),
   /** Tables that nobody has classified, hence not in the backup. */
   gaps: z.array(z.string()),
   warnings: z.array(z.strictObject({ code: z.string(), message: z.string() })),

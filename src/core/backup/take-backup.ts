@@ -5,6 +5,7 @@ import { BackupError } from '../errors.ts'
 import { interruptible, interruptibleConnection, throwIfInterrupted } from '../interruptible.ts'
 import type { Actor, Services } from '../services.ts'
 import { summaryPath } from '../store/object-path.ts'
+import { describeShapeChanges, diffFingerprints } from '../tables/read-fingerprint.ts'
 import { lockTenant } from '../tenants/lock-tenant.ts'
 import {
   type Backup,
@@ -21,6 +22,7 @@ import { readBackupSettings } from './backup-settings.ts'
 import { checkObject } from './check-object.ts'
 import { copyTables } from './copy-tables.ts'
 import { describeChanges } from './describe-changes.ts'
+import { describeRowsOfNoTenant } from './describe-rows-of-no-tenant.ts'
 import { explainFailure } from './explain-failure.ts'
 import { loadSummary } from './load-summary.ts'
 import { proveEncoding } from './prove-encoding.ts'
@@ -185,6 +187,7 @@ async function takeLocked(
 
   if (previous?.schema_fingerprint !== snapshot.fingerprint) {
     tell('proving')
+    if (previous !== undefined) warnings.push(describeSchemaChange(previous, snapshot))
     const live = snapshot.tables
     warnings.push(...(await proveEncoding(connection, { store, live, tables, previous, signal })))
   }
@@ -296,11 +299,30 @@ function describeBackup(
       raw_bytes: sum(tables, 'raw_bytes'),
       stored_bytes: sum(tables, 'stored_bytes'),
     },
+    rows_of_no_tenant: describeRowsOfNoTenant(snapshot.measurements),
+    host_tables: snapshot.hostTables.map(({ schema, name, columns, keys, access }) => ({
+      schema,
+      name,
+      columns,
+      keys,
+      access,
+    })),
     gaps: snapshot.gaps,
     warnings,
     name: record.name,
     note: record.note,
     tags: [...record.tags],
+  }
+}
+
+/** A changed table shows the same night, as a new one does. */
+function describeSchemaChange(previous: Summary, snapshot: Snapshot): BackupWarning {
+  const names = describeShapeChanges(
+    diffFingerprints(previous.host_tables ?? snapshot.hostTables, snapshot.hostTables),
+  )
+  return {
+    code: 'schema_changed_since_last',
+    message: `The schema is not as it was at the last backup${names === '' ? '' : `: ${names}`}. Run init again: it says whether every row still leads to its tenant.`,
   }
 }
 

@@ -3,7 +3,7 @@ import type { Queryable } from './database.ts'
 import { hasSqlstate } from './sqlstates.ts'
 
 /** The newest migration that this code needs; a test compares it with the files. */
-export const NEEDED_MIGRATION = '20261121090600'
+export const NEEDED_MIGRATION = '20261121091500'
 
 /**
  * Makes sure that the database has our schema, new enough for this code. Throws `schema_missing` or

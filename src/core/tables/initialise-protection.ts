@@ -9,6 +9,7 @@ import { inTransaction } from '../database/in-transaction.ts'
 import { hasSqlstate } from '../database/sqlstates.ts'
 import { BackupError } from '../errors.ts'
 import { applyProtection, findTouchedTables, type Protection } from './apply-protection.ts'
+import { countRowsOfNoTenant } from './count-rows-of-no-tenant.ts'
 import { discoverOwnership } from './discover-ownership.ts'
 import type { HostTable } from './host-table.ts'
 import { tableName } from './host-table.ts'
@@ -19,6 +20,7 @@ import { quoteTable } from './quote-identifier.ts'
 import { findTable, readAnswers, type TableAnswers } from './read-answers.ts'
 import { readCatalog } from './read-catalog.ts'
 import { readRoleFaults } from './read-role-faults.ts'
+import { acceptCounts, recordAccepted, recordKnownTables } from './record-state.ts'
 import {
   describePath,
   fromClause,
@@ -30,6 +32,9 @@ import { dropUnusedFunctions, writeRegistry } from './write-registry.ts'
 
 /** How long a table that somebody holds exclusively is waited for, before anything is written. */
 const LOCK_TIMEOUT_MS = 10_000
+
+/** Milliseconds for counting rows once more; what is larger keeps the count that was shown. */
+const RECOUNT_BUDGET = { perTable: 2_000, inAll: 10_000 }
 
 export interface ProtectionOptions {
   /** `schema.table` (or a bare name) of the table with one row a tenant. */
@@ -144,7 +149,20 @@ async function initialise(
   await releaseTables(connection, registry)
   await dropUnusedFunctions(connection, registry)
   await probeAsOperator(connection, registry)
+  await recordOutcome(connection, tables)
   return { ...report, isApplied: true }
+}
+
+/** What doctor compares with later: the shape of every table, and the counts that were shown. */
+async function recordOutcome(
+  connection: Connection,
+  tables: readonly ReportedTable[],
+): Promise<void> {
+  await recordKnownTables(connection)
+  await recordAccepted(connection, tables)
+  // Counted once more the way doctor counts, since only like can be compared with like.
+  await countRowsOfNoTenant(connection, RECOUNT_BUDGET)
+  await acceptCounts(connection)
 }
 
 async function chooseSchemas(

@@ -1,0 +1,102 @@
+import { findLastOfAll } from '../backup/backup-record.ts'
+import type { SigningKeys } from '../backup/signature.ts'
+import type { Queryable } from '../database/database.ts'
+import { BackupError, type ErrorCode } from '../errors.ts'
+import type { Store } from '../store/store.ts'
+import { type Finding, finding } from './finding.ts'
+
+const REMEDIES: Partial<Record<ErrorCode, string>> = {
+  bucket_missing: 'create the bucket, private (Dashboard > Storage > New bucket)',
+  bucket_public: 'set the bucket to private, and find out since when it was public',
+  store_unavailable:
+    'tenantkeep doctor again when the store answers; check BACKUP_STORE (or --store)',
+}
+
+/** What the environment must say: the signing key and the store. An error is what reading it threw. */
+export function checkEnvironment(given: {
+  store: Store | BackupError
+  signingKeys: SigningKeys | BackupError
+}): Finding[] {
+  return [
+    { subject: 'BACKUP_STORE', value: given.store },
+    { subject: 'BACKUP_SIGNING_KEY', value: given.signingKeys },
+  ].flatMap(({ subject, value }) =>
+    value instanceof BackupError
+      ? [
+          finding('not_configured', {
+            subject,
+            message: value.message,
+            remedy: `set ${subject}, as docs/operations.md, «Environment», shows`,
+          }),
+        ]
+      : [],
+  )
+}
+
+/** Whether backups can be kept there now. */
+export async function checkStore(store: Store): Promise<Finding[]> {
+  try {
+    await store.check()
+    return []
+  } catch (error) {
+    if (!(error instanceof BackupError)) throw error
+    return [
+      finding('store_unusable', {
+        subject: store.url,
+        message: error.message,
+        remedy: REMEDIES[error.code] ?? 'check BACKUP_STORE (or --store)',
+      }),
+    ]
+  }
+}
+
+/** Seconds by which two clocks may differ before somebody should look; certificates and tokens care, and days. */
+const TOLERANCE = 30
+
+/**
+ * Compares the database's clock with this machine's, and with the store's by the last summary: it was
+ * written between the instant of the backup and its completion.
+ */
+export async function checkClocks(
+  database: Queryable,
+  { store, now = () => Date.now() }: { store: Store | null; now?: () => number },
+): Promise<Finding[]> {
+  const found: Finding[] = []
+  const before = now()
+  const { rows } = await database.query<{ now: string }>(
+    `select extract(epoch from clock_timestamp())::text as now`,
+  )
+  const here = (before + now()) / 2
+  const apart = (Number(rows[0]?.now) * 1000 - here) / 1000
+  if (Math.abs(apart) > TOLERANCE) {
+    found.push(
+      finding('clock_differs', {
+        subject: 'this machine',
+        message: `The database’s clock is ${describeGap(apart)} this machine’s. Backups go by the database’s.`,
+        remedy: 'timedatectl set-ntp true (on the machine whose clock is wrong)',
+      }),
+    )
+  }
+  const last = store === null ? undefined : await findLastOfAll(database)
+  if (store === null || last?.storeUrl !== store.url || last.summaryPath === null) return found
+  const written = await store.stat(last.summaryPath)
+  if (written === null || last.takenAt === null || last.completedAt === null) return found
+  const stored = written.writtenAt.getTime()
+  const early = (Date.parse(last.takenAt) - stored) / 1000
+  const late = (stored - Date.parse(last.completedAt)) / 1000
+  const off = Math.max(early, late)
+  if (off > TOLERANCE) {
+    found.push(
+      finding('clock_differs', {
+        subject: store.url,
+        message: `By the store’s clock the last summary was written ${off.toFixed(0)} seconds ${early > late ? 'before' : 'after'} the backup was taken, by the database’s.`,
+        remedy: 'timedatectl set-ntp true (on the machine whose clock is wrong)',
+      }),
+    )
+  }
+  return found
+}
+
+function describeGap(seconds: number): string {
+  return `${Math.abs(seconds).toFixed(0)} seconds ${seconds > 0 ? 'ahead of' : 'behind'}`
+}

@@ -69,9 +69,47 @@ export function answerDaily(report: RunReport): Answer {
         organization_name: tenant.organization_name,
         ...tenant.error,
       })),
-      gaps: [...new Set(tenants.flatMap((tenant) => tenant.gaps))].sort(),
+      gaps: gapsOf(tenants),
+      warnings: describeWarnings(tenants),
     },
   }
+}
+
+type Tenants = RunReport['tenants']
+
+function gapsOf(tenants: Tenants): string[] {
+  return [...new Set(tenants.flatMap((tenant) => tenant.gaps))].sort()
+}
+
+interface DailyWarning {
+  code: string
+  message: string
+  /** Whose backups say so. */
+  organization_ids: string[]
+}
+
+/** The warnings of all backups, each once, tables in no backup first: the backups stand, and somebody has to act. */
+function describeWarnings(tenants: Tenants): DailyWarning[] {
+  const gaps = gapsOf(tenants)
+  const warnings = new Map<string, DailyWarning>()
+  if (gaps.length > 0) {
+    warnings.set('', {
+      code: 'tables_unclassified',
+      message: `In no backup, because nobody has said what they are to a tenant: ${gaps.join(', ')}. Run \`tenantkeep init\`: it settles or asks about each.`,
+      organization_ids: tenants
+        .filter((tenant) => tenant.gaps.length > 0)
+        .map((tenant) => tenant.organization_id),
+    })
+  }
+  for (const { organization_id, warnings: given } of tenants) {
+    for (const { code, message } of given) {
+      const key = JSON.stringify([code, message])
+      const warning = warnings.get(key) ?? { code, message, organization_ids: [] }
+      warning.organization_ids.push(organization_id)
+      warnings.set(key, warning)
+    }
+  }
+  return [...warnings.values()]
 }
 
 function statusOf({ summary }: RunReport): number {
@@ -108,6 +146,7 @@ export function answerManual(report: RunReport): Answer {
         ? {}
         : { tenants_failed: [{ organization_id: tenant.organization_id, ...tenant.error }] }),
       gaps: tenant?.gaps ?? [],
+      warnings: describeWarnings(report.tenants),
     },
   }
 }

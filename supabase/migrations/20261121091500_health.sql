@@ -51,12 +51,13 @@ declare
   root jsonb := (select s.value from tenantkeep.settings s where s.key = 'tenant_table');
   target record;
   source text;
+  says_nothing text;
   leads_elsewhere text;
   tenant text;
   owned bigint;
   torn bigint;
 begin
-  select c.oid, c.relkind, t.census_expression, case when t.class = 'direct' then t.tenant_column end as tenant_column
+  select c.oid, c.relkind, t.class, t.census_expression, case when t.class = 'direct' then t.tenant_column end as tenant_column
     into target
   from tenantkeep.tenant_tables t
   join pg_catalog.pg_namespace n on n.nspname = t.schema_name
@@ -72,9 +73,18 @@ begin
   source := pg_catalog.format('%s %I.%I', case when target.relkind = 'p' then '' else 'only' end, of_schema, of_table);
   execute 'select count(*) from ' || source into measure_table.row_count;
   null_tenant_rows := 0;
-  if target.tenant_column is not null then
-    execute pg_catalog.format('select count(*) from %s where %I is null', source, target.tenant_column)
-      into null_tenant_rows;
+  -- The tenant's column is null; of a child, every step says nothing.
+  select pg_catalog.format('%I is null', target.tenant_column) into says_nothing
+  where target.tenant_column is not null
+  union all
+  select string_agg(pg_catalog.format('num_nulls(%s) > 0', (
+      select string_agg(pg_catalog.quote_ident(step.name), ', ') from unnest(e.columns) as step (name)
+    )), ' and ')
+  from tenantkeep.ownership e
+  where target.class = 'child' and e.schema_name = of_schema and e.table_name = of_table
+  having count(*) > 0;
+  if says_nothing is not null then
+    execute pg_catalog.format('select count(*) from %s where %s', source, says_nothing) into null_tenant_rows;
   end if;
   -- A foreign key to an owned row that is not this tenant's. Owners with a null tenant column are rows of
   -- everybody, and lead nowhere.

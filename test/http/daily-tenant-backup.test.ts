@@ -131,6 +131,44 @@ describe('the daily call', () => {
   })
 })
 
+describe('a schema that changes', () => {
+  test('shows the same night: the new table and the changed one, with what to do', async () => {
+    await forgetToday()
+    await cron()
+    await site.database.admin.query(
+      'update public.tenant_backups set backup_date = backup_date - 1',
+    )
+    await site.database.admin.query('delete from tenantkeep.run_tenants')
+    await site.database.admin.query(
+      'create table public.brand_new (id int); alter table public.notes add column colour text',
+    )
+
+    const { status, json } = await cron()
+
+    await site.database.admin.query(
+      'drop table public.brand_new; alter table public.notes drop column colour',
+    )
+    expect(status).toBe(200)
+    expect(json.success).toBe(true)
+    expect(json.gaps).toEqual(['public.brand_new'])
+    const everybody = site.organizations.map(({ id }) => id)
+    expect(json.warnings).toEqual([
+      {
+        code: 'tables_unclassified',
+        message: expect.stringMatching(/public\.brand_new\. Run `tenantkeep init`/),
+        organization_ids: expect.arrayContaining(everybody),
+      },
+      {
+        code: 'schema_changed_since_last',
+        message: expect.stringMatching(
+          /new: public\.brand_new; changed: public\.notes \(columns\)\. Run init again/,
+        ),
+        organization_ids: expect.arrayContaining(everybody),
+      },
+    ])
+  })
+})
+
 describe('a tenant that', () => {
   beforeEach(forgetToday)
 

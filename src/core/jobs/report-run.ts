@@ -18,6 +18,8 @@ interface TenantOutcome {
   total_size: number | null
   /** Tables that nobody classified when the backup was taken. */
   gaps: string[]
+  /** What its backup says that somebody should know. */
+  warnings: { code: string; message: string }[]
   error?: { code: string; message: string }
 }
 
@@ -106,6 +108,7 @@ const Outcomes = z.array(
     total_records: z.coerce.number().nullable(),
     total_size: z.coerce.number().nullable(),
     gaps: z.array(z.string()).nullable(),
+    warnings: z.array(z.object({ code: z.string(), message: z.string() })).nullable(),
     error_code: z.string().nullable(),
     error_message: z.string().nullable(),
   }),
@@ -120,6 +123,7 @@ async function readOutcomes(
     `select t.tenant_id as organization_id, t.tenant_name as organization_name, t.status, t.backup_id,
             t.was_complete, t.attempts, ${isoTime('t.started_at')} as started_at,
             ${isoTime('t.settled_at')} as settled_at, b.total_records, b.total_size, b.gaps,
+            b.warnings,
             t.error_code, t.error_message
      from tenantkeep.run_tenants t
      left join public.tenant_backups b on b.id = t.backup_id
@@ -127,9 +131,10 @@ async function readOutcomes(
      order by t.tenant_name, t.tenant_id`,
     [runId, tenantIds ?? null],
   )
-  return Outcomes.parse(rows).map(({ error_code, error_message, gaps, ...outcome }) => ({
+  return Outcomes.parse(rows).map(({ error_code, error_message, gaps, warnings, ...outcome }) => ({
     ...outcome,
     gaps: gaps ?? [],
+    warnings: warnings ?? [],
     ...(error_code === null
       ? {}
       : { error: { code: error_code, message: error_message ?? error_code } }),

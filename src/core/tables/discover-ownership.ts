@@ -283,10 +283,27 @@ function settleOneDoubt({ tables, options, settled, distance, doubts }: Search):
     settle('nullable_keys', (table) => byEdges(rankKeys(table, distance, true).map(edgeAlong))) ||
     settle('likely_edge', (table) =>
       byEdges(
-        (options.likely?.get(tableName(table)) ?? []).filter((edge) => distance.has(ownerOf(edge))),
+        chooseLikely(
+          table,
+          (options.likely?.get(tableName(table)) ?? []).filter((edge) =>
+            distance.has(ownerOf(edge)),
+          ),
+        ),
       ),
     )
   )
+}
+
+/** One edge that says something of every row, else all of them, in their order. */
+function chooseLikely(table: HostTable, edges: readonly OwnershipEdge[]): OwnershipEdge[] {
+  const always = edges.find(
+    (edge) =>
+      edge.condition === null &&
+      edge.columns.every((name) =>
+        table.columns.some((column) => column.name === name && !column.isNullable),
+      ),
+  )
+  return always === undefined ? [...edges] : [always]
 }
 
 /** Keys to owners that were found only later, after the former ones, unless the owner hangs on this table. */

@@ -5,6 +5,12 @@ export interface HostTable {
   /** `p` is a partitioned table: its rows live in leaves, which are no tables of their own to us. */
   kind: 'r' | 'p'
   hasRowSecurity: boolean
+  /** Emptied by a crash, and never on a replica. */
+  isUnlogged: boolean
+  /** Tables it inherits from, as `schema.table`; each keeps its own rows, and we read `only` the parent. */
+  inheritsFrom: string[]
+  /** Names of rules that rewrite what is written to it. */
+  rules: string[]
   /** Restrictive policies of the host; they begin to bind where row level security is switched on. */
   restrictivePolicies: string[]
   /** The owner, where we are not a member of that role and so may not change the table; else null. */

@@ -4,34 +4,51 @@
  * Nothing is written while a table is unsettled. Can be run again at any time: what is right is left
  * alone, and a run that was stopped goes on.
  */
+import { z } from 'zod'
 import type { Connection, Database } from '../database/database.ts'
 import { inTransaction } from '../database/in-transaction.ts'
 import { hasSqlstate } from '../database/sqlstates.ts'
 import { BackupError } from '../errors.ts'
 import { applyProtection, findTouchedTables, type Protection } from './apply-protection.ts'
 import { countRowsOfNoTenant } from './count-rows-of-no-tenant.ts'
-import { discoverOwnership } from './discover-ownership.ts'
+import type { Obstacle, OpenTable, Question } from './group-questions.ts'
 import type { HostTable } from './host-table.ts'
 import { tableName } from './host-table.ts'
 import { installSchema, isInstalled } from './install-schema.ts'
 import { isWritable } from './is-writable.ts'
 import type { ClassifiedTable, UnsettledTable } from './ownership.ts'
+import { proposeMarks, type TableMarks } from './propose-marks.ts'
 import { quoteTable } from './quote-identifier.ts'
-import { findTable, readAnswers, type TableAnswers } from './read-answers.ts'
-import { readCatalog } from './read-catalog.ts'
+import {
+  type Answer,
+  type AnswersDocument,
+  addAnswer,
+  findTable,
+  type KnownAnswers,
+  type MarksAnswer,
+  readAnswers,
+  type TableAnswers,
+} from './read-answers.ts'
+import { describeOddities, readCatalog, readCatalogNotes } from './read-catalog.ts'
 import { readRoleFaults } from './read-role-faults.ts'
 import { acceptCounts, recordAccepted, recordKnownTables } from './record-state.ts'
-import {
-  describePath,
-  fromClause,
-  type Registry,
-  renderCensusExpression,
-  renderReachedExpression,
-} from './render-path.ts'
+import { describePath, fromClause, type Registry, renderCensusExpression } from './render-path.ts'
+import { type Survey, type SurveyMemory, surveyHost } from './survey-host.ts'
 import { dropUnusedFunctions, writeRegistry } from './write-registry.ts'
 
+/** How often answers given beforehand may lead to further questions. */
+const CHOICE_ROUNDS = 5
+
+const NO_MARKS: TableMarks = {
+  isHistory: false,
+  isSeeded: false,
+  keepLive: [],
+  masked: [],
+  label: [],
+}
+
 /** How long a table that somebody holds exclusively is waited for, before anything is written. */
-const LOCK_TIMEOUT_MS = 10_000
+const LOCK_TIMEOUT_MS = 5_000
 
 /** Milliseconds for counting rows once more; what is larger keeps the count that was shown. */
 const RECOUNT_BUDGET = { perTable: 2_000, inAll: 10_000 }
@@ -45,7 +62,16 @@ export interface ProtectionOptions {
   tenantColumns: readonly string[]
   /** Schemas to look at; those of the last run, else the tenant table's. */
   schemas?: readonly string[]
+  /** What the flags say of tables. */
   answers?: Partial<TableAnswers>
+  /** The answers file. */
+  document?: AnswersDocument
+  /** Whether tenants below a tenant count in; needed only where the tenant table refers to itself. */
+  subtenants?: 'separate' | 'included'
+  /** Answers to questions by their id: the key of the option. */
+  choices?: ReadonlyMap<string, string>
+  /** Answer every question that has a default with it. */
+  acceptDefaults?: boolean
   /** Consent to switch row level security on where it is off, keeping everybody else's view. */
   enableRowSecurity?: boolean
   /** Look and report; write nothing. */
@@ -55,23 +81,38 @@ export interface ProtectionOptions {
 export interface ProtectionReport {
   /** False for a dry run, and where a table is unsettled. */
   isApplied: boolean
+  /** Every table, owners first, those that nothing settles last. */
   tables: ReportedTable[]
+  /** What only a person can say, in a few groups; empty where everything is settled. */
+  questions: Question[]
+  /** The tables of the questions, one by one, each with what would settle it alone. */
   unsettled: UnsettledTable[]
   /** Tables that the registry knew and the host no longer has. */
   vanished: string[]
+  /** What else there is to know: views, answers that name nothing any more. */
+  notes: string[]
+  /** Everything that was answered, in the form of the answers file. */
+  answers: AnswersDocument
 }
 
 export interface ReportedTable {
   schema: string
   name: string
-  class: ClassifiedTable['classification']['class']
+  class: ClassifiedTable['classification']['class'] | 'unclassified'
   /** How a row leads to its tenant; the reason for an excluded table. */
   path: string
   rows: number
   /** False where we may only read its rows, because its owners are not named by a unique key. */
   isWritable: boolean
-  /** Rows that lead to no tenant; null where an administrator's predicate decides. */
+  /** Rows that lead to no tenant; null where an administrator's predicate decides, or where counting took too long. */
   rowsWithoutTenant: number | null
+  /** Rows that one path leads to a tenant and another one to another; null where that can't be told. */
+  rowsOfTwoTenants: number | null
+  /** Rows whose tenant column is null; null where it can't be. */
+  nullTenantRows: number | null
+  marks: TableMarks
+  /** What a person should know of it, a sentence each. */
+  notes: string[]
   state: 'new' | 'changed' | 'unchanged'
 }
 
@@ -113,37 +154,44 @@ async function initialise(
   const catalog = await readCatalog(connection, schemas)
   const root = describeRoot(catalog, options)
   checkTenantColumns(catalog, options.tenantColumns)
-  const answers = await readAnswers(connection, catalog, tableName(root), {
-    excluded: options.answers?.excluded ?? [],
-    shared: options.answers?.shared ?? [],
-    owned: options.answers?.owned ?? [],
-    custom: options.answers?.custom ?? [],
-  })
-  const { classified, unsettled } = discoverOwnership(catalog, {
-    root,
-    tenantColumns: options.tenantColumns,
-    ...answers,
-  })
+  const memory: SurveyMemory = { measured: new Map(), usage: new Map(), rows: new Map() }
+  let document: AnswersDocument = options.document ?? { version: 1 }
+  let found = await survey(connection, { options, document, catalog, root, memory, wasInstalled })
+  for (let round = 0; round < CHOICE_ROUNDS; round += 1) {
+    const answers = chooseAnswers(found.questions, options)
+    if (answers.length === 0) break
+    document = answers.reduce(addAnswer, document)
+    found = await survey(connection, { options, document, catalog, root, memory, wasInstalled })
+  }
+
+  const { registry, answers, marks } = found
+  const { classified } = found.discovery
+  const before = wasInstalled ? await readRegistered(connection) : new Map()
+  const report = {
+    tables: [
+      ...classified.map((entry) => describeTable(found, entry, before)),
+      ...found.open.map((open) => describeOpenTable(open, marks)),
+    ],
+    questions: found.questions,
+    unsettled: listUnsettled(found),
+    vanished: [...before.keys()].filter(
+      (name) => !catalog.some((table) => tableName(table) === name),
+    ),
+    notes: [...answers.notes, ...(await readCatalogNotes(connection, schemas))],
+    answers: { ...answers.document, ...settledByFlags(options, found.root) },
+  }
+  const isSettled = found.questions.length === 0 && found.open.length === 0
+  if (options.dryRun === true || !isSettled) return { ...report, isApplied: false }
+  const { tables } = report
   const closed = classified
     .filter((table) => isConfined(table) && !table.table.hasRowSecurity)
     .map((table) => table.table)
-  unsettled.push(...findObstacles(classified, options.enableRowSecurity === true))
-
-  const registry: Registry = new Map(classified.map((table) => [tableName(table.table), table]))
-  await checkPredicates(connection, classified)
-  const before = wasInstalled ? await readRegistered(connection) : new Map()
-  const tables = await describeTables(connection, registry, before)
-  const vanished = [...before.keys()].filter(
-    (name) => !catalog.some((table) => tableName(table) === name),
-  )
-  const report = { tables, unsettled, vanished }
-  if (options.dryRun === true || unsettled.length > 0) return { ...report, isApplied: false }
 
   await installSchema(connection)
   await requireConfinedRoles(connection)
   const rowExpressions = await inTransaction(connection, async () => {
-    await writeSettings(connection, { root, schemas, catalog, options })
-    return writeRegistry(connection, registry)
+    await writeSettings(connection, { root: found.root, schemas, catalog, options })
+    return writeRegistry(connection, registry, marks, listAnswered(answers))
   })
   await protectTables(connection, registry, rowExpressions, new Set(closed))
   await releaseTables(connection, registry)
@@ -151,6 +199,129 @@ async function initialise(
   await probeAsOperator(connection, registry)
   await recordOutcome(connection, tables)
   return { ...report, isApplied: true }
+}
+
+interface Found extends Survey {
+  root: Root
+  answers: KnownAnswers
+  marks: ReadonlyMap<string, TableMarks>
+}
+
+async function survey(
+  connection: Connection,
+  input: {
+    options: ProtectionOptions
+    document: AnswersDocument
+    catalog: readonly HostTable[]
+    root: Root
+    memory: SurveyMemory
+    wasInstalled: boolean
+  },
+): Promise<Found> {
+  const { options, document, catalog, memory } = input
+  const subtenants =
+    options.subtenants ??
+    document.subtenants ??
+    (input.wasInstalled ? await readSubtenants(connection) : undefined)
+  const root = { ...input.root, subtenants }
+  const answers = await readAnswers(
+    connection,
+    catalog,
+    tableName(root),
+    {
+      excluded: options.answers?.excluded ?? [],
+      shared: options.answers?.shared ?? [],
+      owned: options.answers?.owned ?? [],
+      custom: options.answers?.custom ?? [],
+    },
+    document,
+    options.tenantColumns,
+  )
+  await checkPredicates(connection, catalog, answers.custom)
+  const mayEnable = options.enableRowSecurity === true || document.enable_rls === true
+  const surveyed = await surveyHost(
+    connection,
+    {
+      catalog,
+      root: {
+        schema: root.schema,
+        name: root.name,
+        key: root.key,
+        parentColumn: subtenants === 'included' ? root.selfColumn : null,
+      },
+      tenantColumns: options.tenantColumns,
+      answers,
+      openParentColumn: subtenants === undefined ? root.selfColumn : null,
+      obstaclesOf: (classified) => findObstacles(classified, mayEnable),
+    },
+    memory,
+  )
+  const marks = new Map(
+    catalog.map((table) => {
+      const name = tableName(table)
+      return [name, joinMarks(proposeMarks(table), answers.marks.get(name))]
+    }),
+  )
+  return { ...surveyed, root, answers, marks }
+}
+
+/** The answers that flags give to these questions. Throws `invalid_request` for an option that is none. */
+function chooseAnswers(questions: readonly Question[], options: ProtectionOptions): Answer[] {
+  return questions.flatMap((question) => {
+    const key = options.choices?.get(question.id)
+    if (key === undefined) {
+      return options.acceptDefaults === true && question.default !== null ? [question.default] : []
+    }
+    const option = question.options.find((candidate) => candidate.key === key)
+    if (option !== undefined) return [option.answer]
+    throw new BackupError(
+      'invalid_request',
+      `--answer ${question.id}=${key}: the answers are ${question.options.map((candidate) => candidate.key).join(', ')}.`,
+    )
+  })
+}
+
+/** What was said by flags and belongs into the answers file. */
+function settledByFlags(options: ProtectionOptions, root: Root): Partial<AnswersDocument> {
+  return {
+    tenant_table: tableName(root),
+    tenant_columns: [...options.tenantColumns],
+    ...(options.tenantNameColumn === undefined
+      ? {}
+      : { tenant_name_column: options.tenantNameColumn }),
+    ...(options.schemas === undefined ? {} : { schemas: [...options.schemas] }),
+    ...(options.enableRowSecurity === true ? { enable_rls: true } : {}),
+    ...(root.subtenants === undefined ? {} : { subtenants: root.subtenants }),
+  }
+}
+
+/** What of each registry row a person said, so that the next run keeps it. */
+function listAnswered(answers: KnownAnswers): Map<string, string[]> {
+  const said = new Map<string, string[]>()
+  const add = (name: string, topic: string) => said.set(name, [...(said.get(name) ?? []), topic])
+  for (const name of answers.answered) add(name, 'class')
+  for (const [name, marks] of answers.marks)
+    for (const topic of Object.keys(marks)) add(name, topic)
+  return said
+}
+
+function joinMarks(proposed: TableMarks, said: MarksAnswer | undefined): TableMarks {
+  return {
+    isHistory: said?.history ?? proposed.isHistory,
+    isSeeded: said?.seeded ?? proposed.isSeeded,
+    keepLive: said?.keep_live ?? proposed.keepLive,
+    masked: said?.masked ?? proposed.masked,
+    label: said?.label ?? proposed.label,
+  }
+}
+
+async function readSubtenants(
+  connection: Connection,
+): Promise<'separate' | 'included' | undefined> {
+  const { rows } = await connection.query<{ value: unknown }>(
+    `select value from tenantkeep.settings where key = 'subtenants'`,
+  )
+  return z.enum(['separate', 'included']).optional().catch(undefined).parse(rows[0]?.value)
 }
 
 /** What doctor compares with later: the shape of every table, and the counts that were shown. */
@@ -181,10 +352,7 @@ async function chooseSchemas(
   return [dot > 0 ? options.tenantTable.slice(0, dot) : 'public']
 }
 
-function describeRoot(
-  catalog: readonly HostTable[],
-  options: ProtectionOptions,
-): { schema: string; name: string; key: string; label: string | null } {
+function describeRoot(catalog: readonly HostTable[], options: ProtectionOptions): Root {
   const table = findTable(catalog, options.tenantTable, '--tenant-table')
   const [key, ...more] = table.primaryKey
   if (key === undefined || more.length > 0) {
@@ -202,7 +370,24 @@ function describeRoot(
     )
   }
   const label = wanted ?? (columns.includes('name') ? 'name' : null)
-  return { schema: table.schema, name: table.name, key, label }
+  const self = table.foreignKeys.find(
+    (candidate) =>
+      `${candidate.targetSchema}.${candidate.targetTable}` === tableName(table) &&
+      candidate.columns.length === 1 &&
+      candidate.targetColumns[0] === key,
+  )
+  const selfColumn = self?.columns[0] ?? null
+  return { schema: table.schema, name: table.name, key, label, selfColumn, subtenants: undefined }
+}
+
+interface Root {
+  schema: string
+  name: string
+  key: string
+  label: string | null
+  /** Its column that names the tenant above; null where there is none. */
+  selfColumn: string | null
+  subtenants: 'separate' | 'included' | undefined
 }
 
 function checkTenantColumns(catalog: readonly HostTable[], names: readonly string[]): void {
@@ -220,46 +405,66 @@ function isConfined({ classification }: ClassifiedTable): boolean {
 }
 
 /** What keeps us from protecting tables whose class is settled. */
-function findObstacles(
-  classified: readonly ClassifiedTable[],
-  mayEnable: boolean,
-): UnsettledTable[] {
+function findObstacles(classified: readonly ClassifiedTable[], mayEnable: boolean): Obstacle[] {
   return classified
     .filter((entry) => entry.classification.class !== 'excluded')
-    .flatMap((entry) => {
+    .flatMap((entry): Obstacle[] => {
       const { table } = entry
-      if (table.foreignOwner !== null) return [describeForeignTable(table, table.foreignOwner)]
+      if (table.foreignOwner !== null) {
+        const reason = `It belongs to ${table.foreignOwner}, and only a member of that role can put policies on it. Run init as such a role.`
+        return [{ kind: 'foreign_owner', table, reason }]
+      }
       if (table.hasRowSecurity || !isConfined(entry)) return []
-      if (table.restrictivePolicies.length > 0) return [describeSleepingPolicies(table)]
-      return mayEnable ? [] : [describeOpenTable(table)]
+      if (table.restrictivePolicies.length > 0) {
+        const reason = `Row level security is off, and switching it on would wake restrictive policies that hide rows from others: ${table.restrictivePolicies.join(', ')}. Drop them, or switch it on yourself.`
+        return [{ kind: 'sleeping_policies', table, reason }]
+      }
+      if (mayEnable) return []
+      const reason =
+        'Row level security is off, so nothing would confine us to one tenant. Switching it on with --enable-rls adds a policy that keeps everybody else’s view as it is; only «copy … from» by others than the owner stops working.'
+      return [{ kind: 'enable_rls', table, reason }]
     })
 }
 
-function describeForeignTable(table: HostTable, owner: string): UnsettledTable {
-  return {
-    schema: table.schema,
-    name: table.name,
-    reason: `It belongs to ${owner}, and only a member of that role can put policies on it. Run init as such a role.`,
-    flags: [`--exclude "${tableName(table)}=why its rows need no backup"`],
+/** The tables of the questions one by one, with what would settle each alone. */
+function listUnsettled(found: Found): UnsettledTable[] {
+  const unsettled: UnsettledTable[] = []
+  for (const question of found.questions) {
+    for (const name of question.tables) {
+      const open = found.discovery.unsettled.find((table) => tableName(table) === name)
+      const entry = found.registry.get(name)
+      const obstacle = findObstacles(found.discovery.classified, false).find(
+        (candidate) => candidate.kind === question.kind && tableName(candidate.table) === name,
+      )
+      const table = open ?? entry?.table
+      if (table === undefined) continue
+      unsettled.push({
+        schema: table.schema,
+        name: table.name,
+        reason: obstacle?.reason ?? open?.reason ?? question.text,
+        flags: flagsFor(question, name, table, open),
+      })
+    }
   }
+  return unsettled
 }
 
-function describeSleepingPolicies(table: HostTable): UnsettledTable {
-  return {
-    schema: table.schema,
-    name: table.name,
-    reason: `Row level security is off, and switching it on would wake restrictive policies that hide rows from others: ${table.restrictivePolicies.join(', ')}. Drop them, or switch it on yourself.`,
-    flags: [`alter table ${quoteTable(table)} enable row level security`],
-  }
-}
-
-function describeOpenTable(table: HostTable): UnsettledTable {
-  return {
-    schema: table.schema,
-    name: table.name,
-    reason:
-      'Row level security is off, so nothing would confine us to one tenant. Switching it on with --enable-rls adds a policy that keeps everybody else’s view as it is; only «copy … from» by others than the owner stops working.',
-    flags: ['--enable-rls'],
+function flagsFor(
+  question: Question,
+  name: string,
+  table: { schema: string; name: string },
+  open: UnsettledTable | undefined,
+): string[] {
+  if (open !== undefined) return open.flags
+  switch (question.kind) {
+    case 'enable_rls':
+      return ['--enable-rls']
+    case 'sleeping_policies':
+      return [`alter table ${quoteTable(table)} enable row level security`]
+    case 'foreign_owner':
+      return [`--exclude "${name}=why its rows need no backup"`]
+    default:
+      return question.options.flatMap((option) => option.flags)
   }
 }
 
@@ -269,11 +474,12 @@ function describeOpenTable(table: HostTable): UnsettledTable {
  */
 async function checkPredicates(
   connection: Connection,
-  classified: readonly ClassifiedTable[],
+  catalog: readonly HostTable[],
+  custom: ReadonlyMap<string, string>,
 ): Promise<void> {
-  for (const { table, classification } of classified) {
-    if (classification.class !== 'custom') continue
-    const condition = classification.predicate.replaceAll('{tenant}', () => 'null::text')
+  for (const [name, predicate] of custom) {
+    const table = findTable(catalog, name, '--custom')
+    const condition = predicate.replaceAll('{tenant}', () => 'null::text')
     try {
       await inTransaction(connection, async () => {
         await connection.query('set local search_path = pg_catalog, pg_temp')
@@ -319,52 +525,68 @@ async function readRegistered(connection: Connection): Promise<Map<string, Regis
   return new Map(rows.map((row) => [row.name, row]))
 }
 
-async function describeTables(
-  connection: Connection,
-  registry: Registry,
+function describeTable(
+  { registry, measured, marks }: Found,
+  entry: ClassifiedTable,
   before: ReadonlyMap<string, RegisteredTable>,
-): Promise<ReportedTable[]> {
-  const described: ReportedTable[] = []
-  for (const entry of registry.values()) {
-    const { table, classification } = entry
-    const reached = renderReachedExpression(registry, entry)
-    const path = describePath(registry, entry)
-    const { rows } = await connection
-      .query<{ total: string; lost: string }>(
-        `select count(*) as total,
-           count(*) filter (where (${reached ?? 'true'}) is not true) as lost ${fromClause(table)}`,
-      )
-      .catch((error: unknown) => {
-        if (!hasSqlstate(error, 'syntaxOrAccess', 'dataException')) throw error
-        throw new BackupError(
-          'invalid_request',
-          `The rows of ${tableName(table)} can't be followed along ${path}: ${(error as Error).message}.`,
-          { cause: error },
-        )
-      })
-    const known = before.get(tableName(table))
-    const isSame =
-      known?.isProtected &&
-      known.class === classification.class &&
-      known.censusExpression === renderCensusExpression(registry, entry)
-    described.push({
-      schema: table.schema,
-      name: table.name,
-      class: classification.class,
-      path,
-      rows: Number(rows[0]?.total ?? 0),
-      isWritable: isWritable(registry, entry),
-      rowsWithoutTenant: reached === null ? null : Number(rows[0]?.lost ?? 0),
-      state: known === undefined ? 'new' : isSame ? 'unchanged' : 'changed',
-    })
+): ReportedTable {
+  const { table, classification } = entry
+  const name = tableName(table)
+  const rows = measured.get(name)
+  const known = before.get(name)
+  const isSame =
+    known?.isProtected &&
+    known.class === classification.class &&
+    known.censusExpression === renderCensusExpression(registry, entry)
+  const notes = describeOddities(table)
+  if (rows?.isEstimate === true) {
+    notes.push('It is too large to count here: its rows are what the planner thinks.')
   }
-  return described
+  if (!isWritable(registry, entry)) {
+    notes.push(
+      'We only read it: the columns that name its owner are not unique there, so a restore could reach a neighbour’s rows.',
+    )
+  }
+  return {
+    schema: table.schema,
+    name: table.name,
+    class: classification.class,
+    path: describePath(registry, entry),
+    rows: rows?.rows ?? 0,
+    isWritable: isWritable(registry, entry),
+    rowsWithoutTenant: rows?.rowsWithoutTenant ?? null,
+    rowsOfTwoTenants: rows?.rowsOfTwoTenants ?? null,
+    nullTenantRows: rows?.nullTenantRows ?? null,
+    marks: isConfined(entry) ? (marks.get(name) ?? NO_MARKS) : NO_MARKS,
+    notes,
+    state: known === undefined ? 'new' : isSame ? 'unchanged' : 'changed',
+  }
+}
+
+function describeOpenTable(
+  { table, rows }: OpenTable,
+  marks: ReadonlyMap<string, TableMarks>,
+): ReportedTable {
+  return {
+    schema: table.schema,
+    name: table.name,
+    class: 'unclassified',
+    path: '',
+    rows,
+    isWritable: false,
+    rowsWithoutTenant: null,
+    rowsOfTwoTenants: null,
+    nullTenantRows: null,
+    marks: marks.get(tableName(table)) ?? NO_MARKS,
+    notes: describeOddities(table),
+    state: 'new',
+  }
 }
 
 async function writeSettings(
   connection: Connection,
   found: {
-    root: ReturnType<typeof describeRoot>
+    root: Root
     schemas: readonly string[]
     catalog: readonly HostTable[]
     options: ProtectionOptions
@@ -375,6 +597,7 @@ async function writeSettings(
     tenant_table: { schema: root.schema, table: root.name, key: root.key, name: root.label },
     tenant_columns: options.tenantColumns,
     host_schemas: schemas,
+    ...(root.subtenants === undefined ? {} : { subtenants: root.subtenants }),
   }
   for (const [key, value] of Object.entries(settings)) {
     await connection.query(

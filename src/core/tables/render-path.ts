@@ -139,10 +139,11 @@ export function renderKeys(
   return selectOwnerKeys(registry, edge, types, currentTenant(registry), 1)
 }
 
-/** The condition «reached from any tenant»; null where an administrator's predicate is on the path. */
+/** The condition «reached from any tenant» on a row, or on this alias of one; null where an administrator's predicate is on the path. */
 export function renderReachedExpression(
   registry: Registry,
   { table, classification }: ClassifiedTable,
+  alias: string | null = null,
 ): string | null {
   const root = findRoot(registry)
   if (root === undefined) return null
@@ -156,7 +157,7 @@ export function renderReachedExpression(
       : `${column}::text in (select ${key}::text ${tenants} t)`
   if (leadsThroughPredicate(registry, classification)) return null
   const anyTenant: TenantTest = { holds, isItself: holds, text: null }
-  return render(classification, anyTenant, null, ownersByPath(registry, table, anyTenant, 1))
+  return render(classification, anyTenant, alias, ownersByPath(registry, table, anyTenant, 1))
 }
 
 function leadsThroughPredicate(registry: Registry, classification: Classification): boolean {

@@ -3,6 +3,7 @@ import { inTransaction } from '../database/in-transaction.ts'
 import { tableName } from './host-table.ts'
 import { isWritable } from './is-writable.ts'
 import { type ClassifiedTable, edgesOf, type OwnershipEdge } from './ownership.ts'
+import type { TableMarks } from './propose-marks.ts'
 import { quoteIdentifier } from './quote-identifier.ts'
 import type { Registry } from './render-path.ts'
 import {
@@ -20,6 +21,8 @@ import {
 export async function writeRegistry(
   connection: Connection,
   registry: Registry,
+  marks: ReadonlyMap<string, TableMarks>,
+  answered: ReadonlyMap<string, string[]>,
 ): Promise<ReadonlyMap<string, string | null>> {
   const keyFunctions = new Map<OwnershipEdge, number>()
   const rowExpressions = new Map<string, string | null>()
@@ -40,6 +43,8 @@ export async function writeRegistry(
     )
     rowExpressions.set(tableName(table.table), rowExpression)
     await writeTable(connection, registry, table, rowExpression)
+    const name = tableName(table.table)
+    await writeMarks(connection, table, marks.get(name), answered.get(name) ?? [])
   }
   for (const table of registry.values()) await writeEdges(connection, table, keyFunctions)
   return rowExpressions
@@ -68,8 +73,11 @@ async function ensureKeyFunction(
     found.rows[0] ??
     (
       await connection.query<{ id: number }>(
-        `insert into tenantkeep.key_functions (schema_name, table_name, columns, types)
-         values ($1, $2, $3, $4) returning id`,
+        // Not by the sequence, which a rollback does not set back: what --emit writes must fit elsewhere.
+        `insert into tenantkeep.key_functions (id, schema_name, table_name, columns, types)
+         overriding system value
+         select coalesce(max(id), 0) + 1, $1, $2, $3::text[], $4::text[] from tenantkeep.key_functions
+         returning id`,
         params,
       )
     ).rows[0]
@@ -192,6 +200,36 @@ async function writeTable(
       rowExpression,
       renderCensusExpression(registry, entry),
       isWritable(registry, entry),
+    ],
+  )
+}
+
+/** Marks stand on tables with rows of tenants only; elsewhere they would mean nothing. */
+async function writeMarks(
+  connection: Connection,
+  { table, classification }: ClassifiedTable,
+  marks: TableMarks | undefined,
+  answers: readonly string[],
+): Promise<void> {
+  const isMarked = classification.class !== 'shared' && classification.class !== 'excluded'
+  await connection.query(
+    `update tenantkeep.tenant_tables t
+     set is_history = m.is_history, is_seeded = m.is_seeded, keep_live_columns = m.keep_live,
+       masked_columns = m.masked, label_columns = m.label, answers = m.answers
+     from (select $3::boolean as is_history, $4::boolean as is_seeded, $5::text[] as keep_live,
+             $6::text[] as masked, $7::text[] as label, $8::text[] as answers) m
+     where t.schema_name = $1 and t.table_name = $2
+       and (t.is_history, t.is_seeded, t.keep_live_columns, t.masked_columns, t.label_columns, t.answers)
+         is distinct from (m.is_history, m.is_seeded, m.keep_live, m.masked, m.label, m.answers)`,
+    [
+      table.schema,
+      table.name,
+      isMarked && marks?.isHistory === true,
+      isMarked && marks?.isSeeded === true,
+      isMarked ? (marks?.keepLive ?? []) : [],
+      isMarked ? (marks?.masked ?? []) : [],
+      isMarked ? (marks?.label ?? []) : [],
+      [...answers].sort(),
     ],
   )
 }

@@ -16,6 +16,9 @@ export function hostTable(
     name: table,
     kind: 'r',
     hasRowSecurity: true,
+    isUnlogged: false,
+    inheritsFrom: [],
+    rules: [],
     restrictivePolicies: [],
     foreignOwner: null,
     columns: columns.map((text) => {

@@ -121,6 +121,7 @@ const ODD: OddSchema[] = [
       tenantTable: 'app.orgs',
       tenantColumns: ['org_id'],
       schemas: ['app', 'Billing'],
+      subtenants: 'separate',
     },
     holds: {
       [A]: {

@@ -32,7 +32,8 @@ export async function checkProbe(database: Database): Promise<Finding[]> {
   })
 }
 
-// Checks, generated columns, index expressions and domains run with the rights of whoever writes.
+// Policies that bind us, checks, generated columns, index expressions and domains run with the rights of
+// whoever reads or writes.
 const READ_CLOSED_FUNCTIONS = `
   with registered as (
     select c.oid, t.schema_name || '.' || t.table_name as subject
@@ -43,6 +44,12 @@ const READ_CLOSED_FUNCTIONS = `
   ), part (subject, classid, objid, what) as (
     select r.subject, 'pg_catalog.pg_constraint'::regclass, k.oid, 'the constraint ' || k.conname
     from registered r join pg_catalog.pg_constraint k on k.conrelid = r.oid
+    union all
+    select r.subject, 'pg_catalog.pg_policy'::regclass, p.oid, 'the policy ' || p.polname
+    from registered r join pg_catalog.pg_policy p on p.polrelid = r.oid
+      and (0 = any (p.polroles) or exists (
+        select from pg_catalog.pg_roles g where g.oid = any (p.polroles)
+          and pg_has_role('tenantkeep_operator', g.oid, 'usage')))
     union all
     select r.subject, 'pg_catalog.pg_attrdef'::regclass, d.oid, 'the column ' || a.attname
     from registered r
@@ -64,7 +71,7 @@ const READ_CLOSED_FUNCTIONS = `
   where not has_function_privilege('tenantkeep_operator', d.refobjid, 'execute')
   order by 1, 2, 3`
 
-/** Functions that writing a row calls and the operator may not: backups stand, a restore would fail. */
+/** Functions that reading or writing a row may call and the operator may not execute. */
 export async function checkFunctions(database: Queryable): Promise<Finding[]> {
   const { rows } = await database.query<{ subject: string; what: string; function: string }>(
     READ_CLOSED_FUNCTIONS,
@@ -72,7 +79,7 @@ export async function checkFunctions(database: Queryable): Promise<Finding[]> {
   return rows.map((row) =>
     finding('function_not_executable', {
       subject: row.subject,
-      message: `Writing a row calls ${row.function} (${row.what}), which tenantkeep_operator may not: rows could not be restored.`,
+      message: `${row.what} calls ${row.function}, which tenantkeep_operator may not execute: ${row.what.startsWith('the policy') ? 'a backup' : 'a restore'} that meets it fails.`,
       remedy: `grant execute on function ${row.function} to tenantkeep_operator`,
     }),
   )

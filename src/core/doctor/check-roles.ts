@@ -4,12 +4,22 @@ import { readRoleFaults } from '../tables/read-role-faults.ts'
 import { type Finding, finding } from './finding.ts'
 
 const RUN = /^(.*); run: (.*)$/s
+const ATTRIBUTE = /^(\S+) (is a superuser|bypasses row level security|may make roles|may log in),/
+const WITHOUT: Record<string, string> = {
+  'is a superuser': 'nosuperuser',
+  'bypasses row level security': 'nobypassrls',
+  'may make roles': 'nocreaterole',
+  'may log in': 'nologin',
+}
 
 /** Our roles: what they are and members of, and whether the worker can become the operator. */
 export async function checkRoles(database: Queryable): Promise<Finding[]> {
   const faults = await readRoleFaults(database)
   const found = faults.map((fault) => {
-    const [, message = fault, remedy = 'tenantkeep init'] = RUN.exec(fault) ?? []
+    const [, role, attribute = ''] = ATTRIBUTE.exec(fault) ?? []
+    const otherwise =
+      role === undefined ? 'tenantkeep init' : `alter role ${role} ${WITHOUT[attribute]}`
+    const [, message = fault, remedy = otherwise] = RUN.exec(fault) ?? []
     return finding('role_fault', { subject: 'roles', message: `${message}.`, remedy })
   })
   const { rows } = await database.query<{

@@ -216,9 +216,9 @@ async function countHits(
   try {
     await connection.query(`set statement_timeout = ${TIMEOUT_MS}`)
     const { rows } = await connection.query<Record<string, string>>(
-      `with some as materialized (
+      `with first_rows as materialized (
          select ${name} as v ${fromClause(table)} where ${name} is not null ${onlyOf === null ? '' : `and ${quoteIdentifier(onlyOf.type.name)}::text = $1`} limit 5000
-       ), sample as materialized (select distinct v from some limit ${SAMPLE})
+       ), sample as materialized (select distinct v from first_rows limit ${SAMPLE})
        select count(*) as values, ${counts.join(', ')} from sample`,
       onlyOf === null ? [] : [onlyOf.value],
     )
@@ -228,7 +228,7 @@ async function countHits(
       hits: candidates.map((_, index) => Number(row[`h${index}`] ?? 0)),
     }
   } catch (error) {
-    if (hasSqlstate(error, 'queryCanceled', 'syntaxOrAccess', 'dataException')) return null
+    if (hasSqlstate(error, 'queryCanceled', 'undefinedFunction', 'dataException')) return null
     throw error
   } finally {
     await connection.query('reset statement_timeout')

@@ -32,6 +32,7 @@ import {
 import { describeOddities, readCatalog, readCatalogNotes } from './read-catalog.ts'
 import { readRoleFaults } from './read-role-faults.ts'
 import { acceptCounts, recordAccepted, recordKnownTables } from './record-state.ts'
+import { recordStatements } from './record-statements.ts'
 import { describePath, fromClause, type Registry, renderCensusExpression } from './render-path.ts'
 import { type Survey, type SurveyMemory, surveyHost } from './survey-host.ts'
 import { dropUnusedFunctions, writeRegistry } from './write-registry.ts'
@@ -76,6 +77,8 @@ export interface ProtectionOptions {
   enableRowSecurity?: boolean
   /** Look and report; write nothing. */
   dryRun?: boolean
+  /** Give the SQL that would be run, and run nothing. */
+  emit?: boolean
 }
 
 export interface ProtectionReport {
@@ -93,6 +96,8 @@ export interface ProtectionReport {
   notes: string[]
   /** Everything that was answered, in the form of the answers file. */
   answers: AnswersDocument
+  /** What would be run; only where `emit` asked for it and everything is settled. */
+  sql?: string
 }
 
 export interface ReportedTable {
@@ -187,18 +192,79 @@ async function initialise(
     .filter((table) => isConfined(table) && !table.table.hasRowSecurity)
     .map((table) => table.table)
 
+  const plan: Plan = { found, schemas, catalog, options, toEnable: new Set(closed) }
+  if (options.emit === true) {
+    return { ...report, isApplied: false, sql: await emitProtection(connection, plan, tables) }
+  }
   await installSchema(connection)
-  await requireConfinedRoles(connection)
-  const rowExpressions = await inTransaction(connection, async () => {
-    await writeSettings(connection, { root: found.root, schemas, catalog, options })
-    return writeRegistry(connection, registry, marks, listAnswered(answers))
-  })
-  await protectTables(connection, registry, rowExpressions, new Set(closed))
-  await releaseTables(connection, registry)
-  await dropUnusedFunctions(connection, registry)
+  const rowExpressions = await writeOwnState(connection, plan)
+  await protectHost(connection, plan, rowExpressions)
   await probeAsOperator(connection, registry)
   await recordOutcome(connection, tables)
   return { ...report, isApplied: true }
+}
+
+interface Plan {
+  found: Found
+  schemas: readonly string[]
+  catalog: readonly HostTable[]
+  options: ProtectionOptions
+  /** Tables whose row level security is to be switched on. */
+  toEnable: ReadonlySet<HostTable>
+}
+
+type RowExpressions = Awaited<ReturnType<typeof writeRegistry>>
+
+/** Settings, registry and key functions; nothing here touches a host table. */
+async function writeOwnState(connection: Connection, plan: Plan): Promise<RowExpressions> {
+  const { found, schemas, catalog, options } = plan
+  await requireConfinedRoles(connection)
+  return inTransaction(connection, async () => {
+    await writeSettings(connection, { root: found.root, schemas, catalog, options })
+    return writeRegistry(connection, found.registry, found.marks, listAnswered(found.answers))
+  })
+}
+
+async function protectHost(
+  connection: Connection,
+  { found, toEnable }: Plan,
+  rowExpressions: RowExpressions,
+): Promise<void> {
+  await protectTables(connection, found.registry, rowExpressions, toEnable)
+  await releaseTables(connection, found.registry)
+  await dropUnusedFunctions(connection, found.registry)
+}
+
+/** The same as SQL for people to review and deploy. Our own part is tried out and rolled back. */
+async function emitProtection(
+  connection: Connection,
+  plan: Plan,
+  tables: readonly ReportedTable[],
+): Promise<string> {
+  const recorder = recordStatements(connection)
+  await connection.query('begin')
+  try {
+    await installSchema(recorder.connection)
+    const rowExpressions = await writeOwnState(recorder.connection, plan)
+    recorder.holdBack()
+    await protectHost(recorder.connection, plan, rowExpressions)
+    await recordKnownTables(recorder.connection)
+    await recordAccepted(recorder.connection, tables.filter(isClassified))
+  } finally {
+    await connection.query('rollback')
+  }
+  return [
+    '-- Written by «tenantkeep init --emit». Run it as the owner of the database, in one transaction:',
+    '-- psql --single-transaction --set ON_ERROR_STOP=1 --file <this file>, or as a migration of the host.',
+    "set lock_timeout = '10s';",
+    ...recorder.statements().map((statement) => `${statement};`),
+    'reset lock_timeout;',
+    '',
+  ].join('\n\n')
+}
+
+function isClassified(table: ReportedTable): boolean {
+  return table.class !== 'unclassified'
 }
 
 interface Found extends Survey {

@@ -4,7 +4,7 @@ import { loadSummary } from '../core/backup/load-summary.ts'
 import type { Summary } from '../core/backup/summary.ts'
 import { BackupError } from '../core/errors.ts'
 import { backupDocument, describeConcerns, describeSize, requireStore } from './describe-backup.ts'
-import { formatBytes, formatTable, printable } from './format-text.ts'
+import { formatBytes, formatCount, formatTable, printable } from './format-text.ts'
 import { addCommonFlags, type Runner, toBackupId } from './run-command.ts'
 import { type ConnectionFlags, withServices } from './settings.ts'
 
@@ -35,7 +35,11 @@ export function registerShow(program: Command, run: Runner): void {
 function describe(backup: Backup, summary: Summary | null) {
   return {
     document: { backup: backupDocument(backup), summary },
-    text: [...describeBackup(backup), ...describeTables(summary)].join('\n'),
+    text: [
+      ...describeBackup(backup),
+      ...describeTables(summary),
+      ...describeRowsOfNoTenant(summary),
+    ].join('\n'),
   }
 }
 
@@ -76,4 +80,23 @@ function describeTables(summary: Summary | null): string[] {
     table.parts.length,
   ])
   return ['', formatTable(['table', 'rows', 'as JSON', 'stored', 'parts'], rows)]
+}
+
+/** Rows that are in no tenant's backup; counts of whole tables, hence apart from the figures above. */
+function describeRowsOfNoTenant(summary: Summary | null): string[] {
+  const { tables, not_measured: unknown } = summary?.rows_of_no_tenant ?? {
+    tables: [],
+    not_measured: [],
+  }
+  const lines = tables.map(({ name, without_tenant, two_tenants, measured_at }) => {
+    const torn =
+      two_tenants === null || two_tenants === 0
+        ? ''
+        : `, ${formatCount(two_tenants)} refer to another tenant's`
+    return `  ${printable(name)}: ${formatCount(without_tenant)} lead to no tenant${torn} (counted ${measured_at})`
+  })
+  if (unknown.length > 0) lines.push(`  never counted: ${unknown.map(printable).join(', ')}`)
+  return lines.length === 0
+    ? []
+    : ['', 'Rows of all tenants together that are in no backup', ...lines]
 }

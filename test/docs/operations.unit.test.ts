@@ -4,6 +4,7 @@ import { describe, expect, test } from 'vitest'
 import { EXIT, exitStatusOf } from '../../src/cli/exit-status.ts'
 import { readBackupSettings } from '../../src/core/backup/backup-settings.ts'
 import type { Queryable } from '../../src/core/database/database.ts'
+import { FINDINGS } from '../../src/core/doctor/finding.ts'
 import { ERRORS, type ErrorCode } from '../../src/core/errors.ts'
 import { readJobSettings } from '../../src/core/jobs/job-settings.ts'
 import { REPOSITORY, readSection, readSources, readTableRows, readText } from './read-docs.ts'
@@ -31,6 +32,14 @@ describe('error codes in operations.md', () => {
   test('each say what it means and what to do', () => {
     expect(rows.filter((row) => row.length !== 6 || row.some((cell) => cell === ''))).toEqual([])
   })
+})
+
+test('operations.md has every finding of doctor with its severity, and no other', () => {
+  const rows = readTableRows(readSection(operations, 'Findings'))
+  expect(rows.map(([code, severity]) => [code, severity]).sort()).toEqual(
+    Object.entries(FINDINGS).sort(),
+  )
+  expect(rows.filter((row) => row.length !== 3 || row.some((cell) => cell === ''))).toEqual([])
 })
 
 describe('settings in operations.md', () => {

@@ -2,6 +2,7 @@ import { readFile, writeFile } from 'node:fs/promises'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { connectDatabase } from '../../src/core/database/connect-database.ts'
 import type { Queryable } from '../../src/core/database/database.ts'
+import { requireSchema } from '../../src/core/database/require-schema.ts'
 import { initialiseProtection } from '../../src/core/tables/initialise-protection.ts'
 import { installSchema } from '../../src/core/tables/install-schema.ts'
 import { setWorkerPassword, workerUrl } from '../../src/core/tables/set-worker-password.ts'
@@ -445,6 +446,31 @@ describe('the setting membership', () => {
   })
 })
 
+describe('definer functions', () => {
+  it('name every table with its schema, none of them temporary, and find pg_temp last', async () => {
+    const { rows } = await database.admin.query<{ name: string; body: string; config: string }>(
+      `select p.oid::regprocedure::text as name, p.prosrc as body, p.proconfig::text as config
+       from pg_proc p
+       where p.pronamespace in ('tenantkeep'::regnamespace, 'tenantkeep_jobs'::regnamespace)
+         and p.prosecdef order by 1`,
+    )
+    expect(rows.length).toBeGreaterThan(5)
+    for (const { name, body, config } of rows) {
+      expect(config, name).toMatch(/search_path=pg_catalog, pg_temp/)
+      expect(body, name).not.toMatch(/pg_temp/)
+      const relations = [
+        ...body.matchAll(
+          /\b(?:from|join|insert into|(?<!do )update|delete from) +(?:only +)?([a-z_]+)(?!\w|\.|\()/g,
+        ),
+      ]
+      expect(
+        relations.map(([, relation]) => relation),
+        name,
+      ).toEqual([])
+    }
+  })
+})
+
 describe('installing', () => {
   it('works on a plain Postgres, and init on it', () =>
     withDatabase(
@@ -479,6 +505,37 @@ describe('installing', () => {
       { template: 'empty' },
     ))
 
+  it('refuses to touch what a newer version installed', () =>
+    withDatabase(async (newer) => {
+      await newer.admin.query(`insert into tenantkeep.migrations values ('29990101000000')`)
+      await expect(newer.admin.withConnection(installSchema)).rejects.toMatchObject({
+        code: 'schema_outdated',
+        message: expect.stringContaining('newer (29990101000000)'),
+      })
+    }))
+
+  it('upgrades an older schema, which the functions refuse until then, as they do a newer one', () =>
+    withDatabase(async (host) => {
+      await expect(requireSchema(host.worker)).resolves.toBeUndefined()
+      await host.admin.query(
+        `drop table tenantkeep.host_changes, tenantkeep.unhooked_tables;
+         delete from tenantkeep.migrations where version = '20261121091600'`,
+      )
+      await expect(requireSchema(host.worker)).rejects.toMatchObject({
+        code: 'schema_outdated',
+        status: 503,
+        message: expect.stringContaining('older'),
+      })
+      expect(await host.admin.withConnection(installSchema)).toEqual(['20261121091600'])
+      await expect(requireSchema(host.worker)).resolves.toBeUndefined()
+      await host.admin.query(`insert into tenantkeep.migrations values ('29990101000000')`)
+      await expect(requireSchema(host.worker)).rejects.toMatchObject({
+        code: 'schema_outdated',
+        status: 503,
+        message: expect.stringContaining('newer'),
+      })
+    }))
+
   it('does nothing where the migrations were pushed', async () => {
     await withDatabase(async (fresh) => {
       const before = await listSchema(fresh.superuser)
@@ -487,17 +544,32 @@ describe('installing', () => {
     })
   })
 
+  it('refuses a table of the host that has the name of one of ours', () =>
+    withDatabase(
+      async (empty) => {
+        await runScript(empty.superuserUrl, 'alter schema public owner to postgres')
+        await runScript(empty.adminUrl, 'create table public.backup_logs (id int)')
+        await expect(empty.admin.withConnection(installSchema)).rejects.toMatchObject({
+          code: 'invalid_request',
+          message: expect.stringContaining('public.backup_logs'),
+        })
+        const { rows } = await empty.admin.query(`select to_regnamespace('tenantkeep') as ours`)
+        expect(rows).toEqual([{ ours: null }])
+      },
+      { template: 'empty' },
+    ))
+
   it('goes on after a migration that failed, and leaves nothing of it behind', () =>
     withDatabase(
       async (empty) => {
         await runScript(empty.superuserUrl, 'alter schema public owner to postgres')
-        await runScript(empty.adminUrl, 'create table public.backup_logs ()')
+        await runScript(empty.adminUrl, 'create type public.backup_logs as enum ()')
         await expect(empty.admin.withConnection(installSchema)).rejects.toThrow(/backup_logs/)
         const { rows } = await empty.admin.query(
           `select max(version) as version, to_regclass('tenantkeep.runs') is null as "isClean" from tenantkeep.migrations`,
         )
         expect(rows).toEqual([{ version: '20261121090100', isClean: true }])
-        await runScript(empty.adminUrl, 'drop table public.backup_logs')
+        await runScript(empty.adminUrl, 'drop type public.backup_logs')
         expect((await empty.admin.withConnection(installSchema))[0]).toBe('20261121090200')
       },
       { template: 'empty' },

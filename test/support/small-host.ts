@@ -1,4 +1,5 @@
 import { initialiseProtection } from '../../src/core/tables/initialise-protection.ts'
+import type { TableAnswers } from '../../src/core/tables/read-answers.ts'
 import type { TestDatabase } from './database.ts'
 
 /** Two tenants of the small host application below. */
@@ -54,12 +55,15 @@ export async function installSmallHost(database: TestDatabase, more = ''): Promi
 }
 
 /** Runs `init` again, after a test added tables. */
-export async function protectSmallHost(database: TestDatabase): Promise<void> {
+export async function protectSmallHost(
+  database: TestDatabase,
+  answers: Partial<TableAnswers> = {},
+): Promise<void> {
   const report = await initialiseProtection(database.admin, {
     tenantTable: 'shop.tenants',
     tenantColumns: ['tenant_id'],
     schemas: ['shop'],
-    answers: {},
+    answers,
     enableRowSecurity: true,
   })
   if (!report.isApplied) throw new Error(JSON.stringify(report.unsettled))

@@ -11,7 +11,11 @@ import {
 } from '../tables/read-fingerprint.ts'
 import { readGaps } from '../tables/read-gaps.ts'
 import { readProtectedTables } from '../tables/read-protected-tables.ts'
-import { readProtectionFaults } from '../tables/read-protection-faults.ts'
+import {
+  type ProtectionFault,
+  readProtectionFaults,
+  UNHOOKED,
+} from '../tables/read-protection-faults.ts'
 import { type Measurement, readMeasurements } from '../tables/record-state.ts'
 
 /**
@@ -98,6 +102,10 @@ async function lockTables(
       )
     }
     if (hasSqlstate(error, 'insufficientPrivilege')) {
+      // Most likely the protection is not as it was left; then its faults say which table, and why.
+      await connection.query('rollback')
+      const faults = await readProtectionFaults(connection)
+      if (faults.length > 0) throw protectionBroken(faults, error)
       throw new BackupError(
         'confinement_broken',
         'The role tenantkeep_operator may not read every table that the registry names. Run `init` again.',
@@ -119,15 +127,7 @@ async function readSnapshot(connection: Queryable, tenantId: string): Promise<Sn
   if (instant === undefined) throw new BackupError('internal', 'The database has no clock.')
   const tables = await readProtectedTables(connection)
   const faults = await readProtectionFaults(connection)
-  if (faults.length > 0) {
-    throw new BackupError(
-      'confinement_broken',
-      `The protection of ${faults.length === 1 ? 'a table' : `${faults.length} tables`} is not as it was left: ${faults
-        .map(({ table, fault }) => `${table} (${fault})`)
-        .join(', ')}. Nothing was read. Run \`init\` again.`,
-      { details: { faults } },
-    )
-  }
+  if (faults.length > 0) throw protectionBroken(faults)
   const gaps = await readGaps(connection)
   const fingerprints = await readTableFingerprints(connection)
   const measurements = await readMeasurements(connection)
@@ -144,6 +144,19 @@ async function readSnapshot(connection: Queryable, tenantId: string): Promise<Sn
     fingerprint: digestFingerprints(fingerprints),
     columnFingerprints: new Map(fingerprints.map((f) => [labelOf(f), f.columns])),
   }
+}
+
+function protectionBroken(faults: readonly ProtectionFault[], cause?: unknown): BackupError {
+  const tables = faults.length === 1 ? 'a table' : `${faults.length} tables`
+  const named = faults.map(({ table, fault }) => `${table} (${fault})`).join(', ')
+  const remedy = faults.every(({ fault }) => fault.startsWith(UNHOOKED))
+    ? '`tenantkeep hook` puts it back.'
+    : 'Run `init` again.'
+  return new BackupError(
+    'confinement_broken',
+    `The protection of ${tables} is not as it was left: ${named}. Nothing was read. ${remedy}`,
+    { cause, details: { faults } },
+  )
 }
 
 async function takeCensus(

@@ -3,10 +3,11 @@ import type { Queryable } from './database.ts'
 import { hasSqlstate } from './sqlstates.ts'
 
 /** The newest migration that this code needs; a test compares it with the files. */
-export const NEEDED_MIGRATION = '20261121091500'
+export const NEEDED_MIGRATION = '20261121091600'
 
 /**
- * Makes sure that the database has our schema, new enough for this code. Throws `schema_missing` or
+ * Makes sure that the database has our schema, as this code knows it: neither older nor newer, since code
+ * that is older than the schema knows nothing of what was added for safety. Throws `schema_missing` or
  * `schema_outdated`.
  */
 export async function requireSchema(database: Queryable): Promise<void> {
@@ -24,6 +25,16 @@ export async function requireSchema(database: Queryable): Promise<void> {
       { details: { found: newest, needed: NEEDED_MIGRATION } },
     )
   }
+  if (newest > NEEDED_MIGRATION) throw codeOutdated(newest)
+}
+
+/** The other direction: the database was upgraded by a newer version than the one that runs. */
+export function codeOutdated(newest: string): BackupError {
+  return new BackupError(
+    'schema_outdated',
+    `The Tenantkeep schema of this database is newer (${newest}) than this version knows (${NEEDED_MIGRATION}). Deploy the version that upgraded it, and use its command line.`,
+    { details: { found: newest, needed: NEEDED_MIGRATION } },
+  )
 }
 
 async function readNewest(database: Queryable): Promise<string | null> {

@@ -10,6 +10,7 @@ export const SQLSTATE = {
   undefinedFunction: '42883',
   undefinedColumn: '42703',
   undefinedObject: '42704',
+  dependentObjects: '2BP01',
   insufficientPrivilege: '42501',
   syntaxError: '42601',
   dataException: '22',

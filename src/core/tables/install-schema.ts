@@ -1,6 +1,8 @@
 import { readdir, readFile } from 'node:fs/promises'
 import type { Connection } from '../database/database.ts'
 import { inTransaction } from '../database/in-transaction.ts'
+import { codeOutdated } from '../database/require-schema.ts'
+import { setKeptCatalogAside, takeKeptCatalogBack } from './keep-catalog.ts'
 
 const MIGRATIONS = new URL('../../../supabase/migrations/', import.meta.url)
 
@@ -8,19 +10,25 @@ const MIGRATIONS = new URL('../../../supabase/migrations/', import.meta.url)
  * Installs or upgrades Tenantkeep's own schema on a host, by the history in `tenantkeep.migrations`; the
  * host's own migration history is not touched. (`supabase db push` would refuse to mix the two; it is for
  * the embedded stack.) Every migration records itself, so a database that was pushed to is up to date
- * here too. Each migration is one transaction, and two installers at once take turns. Gives back the
- * versions that were applied.
+ * here too. Each migration is one transaction, and two installers at once take turns. Catalog and journal
+ * that an uninstall left behind are taken over. Gives back the versions that were applied. Throws
+ * `schema_outdated` where a newer version installed before.
  */
 export async function installSchema(connection: Connection): Promise<string[]> {
   await connection.query(`select pg_advisory_lock(hashtextextended('tenantkeep.install', 0))`)
   try {
     const applied = await readApplied(connection)
     const files = (await readdir(MIGRATIONS)).filter((name) => name.endsWith('.sql')).sort()
+    const unknown = [...applied].filter((version) => !files.some((f) => versionOf(f) === version))
+    const newest = unknown.sort().at(-1)
+    if (newest !== undefined) throw codeOutdated(newest)
     const missing = files.filter((name) => !applied.has(versionOf(name)))
+    if (applied.size === 0) await setKeptCatalogAside(connection)
     for (const name of missing) {
       const sql = await readFile(new URL(name, MIGRATIONS), 'utf8')
       await inTransaction(connection, () => connection.query(sql))
     }
+    await takeKeptCatalogBack(connection)
     return missing.map(versionOf)
   } finally {
     await connection.query(`select pg_advisory_unlock(hashtextextended('tenantkeep.install', 0))`)

@@ -275,6 +275,19 @@ function settleOneDoubt({ tables, options, settled, distance, doubts }: Search):
           found: { class: 'child', edges } satisfies Classification,
           far: Math.max(...edges.map((edge) => distance.get(ownerOf(edge)) ?? 0)),
         }
+  // A column that names the tenant's own row is a tenant column, whatever it is called.
+  const byLikely = (table: HostTable, edges: OwnershipEdge[]) => {
+    const [first, ...rest] = edges
+    const isTenant =
+      first !== undefined &&
+      first.condition === null &&
+      first.columns.length === 1 &&
+      ownerOf(first) === tableName(options.root) &&
+      first.ownerColumns[0] === options.root.key
+    return isTenant
+      ? { found: directBy(table, first.columns[0] ?? '', rest), far: 0 }
+      : byEdges(edges)
+  }
   return (
     settle('nullable_tenant', (table) => {
       const column = findTenantColumn(table, options, true)
@@ -282,7 +295,8 @@ function settleOneDoubt({ tables, options, settled, distance, doubts }: Search):
     }) ||
     settle('nullable_keys', (table) => byEdges(rankKeys(table, distance, true).map(edgeAlong))) ||
     settle('likely_edge', (table) =>
-      byEdges(
+      byLikely(
+        table,
         chooseLikely(
           table,
           (options.likely?.get(tableName(table)) ?? []).filter((edge) =>

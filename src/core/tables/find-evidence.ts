@@ -211,7 +211,10 @@ async function countHits(
           ? `v ~* '^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$'`
           : `v ~ '^[0-9]{1,9}$'`
     const value = `case when ${readable} then v end::${key.type}`
-    return `count(*) filter (where exists (select ${fromClause(owner)} o where o.${quoteIdentifier(key.name)} = ${value})) as h${index}`
+    const named = `o.${quoteIdentifier(key.name)}`
+    // The path will compare as the column's type: what only reads alike, such as upper case, is no hit.
+    const alike = isText && keyKind !== 'text' ? ` and ${named}::text = v` : ''
+    return `count(*) filter (where exists (select ${fromClause(owner)} o where ${named} = ${value}${alike})) as h${index}`
   })
   try {
     await connection.query(`set statement_timeout = ${TIMEOUT_MS}`)

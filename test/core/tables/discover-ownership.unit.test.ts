@@ -334,6 +334,69 @@ describe('discovery', () => {
     }
   })
 
+  it.each([
+    {
+      shape: 'a nullable tenant column, and what hangs on it firmly',
+      tables: [
+        hostTable('files', ['id', 'organization_id?']),
+        hostTable('pages', ['id', 'file_id'], ['file_id>files.id']),
+      ],
+      finds: ['files: direct organization_id uuid', 'pages: file_id>files.id'],
+      doubts: { 'public.files': 'nullable_tenant' },
+    },
+    {
+      shape: 'nullable keys: those that cascade, then the shorter, and one to an owner found later',
+      tables: [
+        hostTable('x', ['id', 'organization_id']),
+        hostTable('y', ['id', 'x_id?'], ['x_id>x.id']),
+        hostTable('z', ['id', 'a?', 'b?', 'c?'], ['a>y.id', 'b>x.id', 'c>x.id cascade']),
+      ],
+      finds: [
+        'x: direct organization_id uuid',
+        'y: x_id>x.id',
+        'z: c>x.id else b>x.id else a>y.id',
+      ],
+      doubts: { 'public.y': 'nullable_keys', 'public.z': 'nullable_keys' },
+    },
+    {
+      shape: 'a circle of nullable keys with one way out, without walking round it',
+      tables: [
+        hostTable('x', ['id', 'organization_id']),
+        hostTable('y', ['id', 'x_id?', 'z_id?'], ['x_id>x.id', 'z_id>z.id']),
+        hostTable('z', ['id', 'y_id?'], ['y_id>y.id']),
+      ],
+      finds: ['x: direct organization_id uuid', 'y: x_id>x.id', 'z: y_id>y.id'],
+      doubts: { 'public.y': 'nullable_keys', 'public.z': 'nullable_keys' },
+    },
+    {
+      shape: 'a likely edge, the one that is never null alone',
+      tables: [hostTable('x', ['id', 'organization_id']), hostTable('z', ['id', 'a?', 'b'])],
+      options: { likely: new Map([['public.z', [edge('a', 'x', 'id'), edge('b', 'x', 'id')]]]) },
+      finds: ['x: direct organization_id uuid', 'z: b>x.id'],
+      doubts: { 'public.z': 'likely_edge' },
+    },
+    {
+      shape: 'a likely edge to the root as a tenant column',
+      tables: [hostTable('z', ['id', 'firm?'])],
+      options: { likely: new Map([['public.z', [edge('firm', 'organizations', 'id')]]]) },
+      finds: ['z: direct firm uuid'],
+      doubts: { 'public.z': 'likely_edge' },
+    },
+    {
+      shape: 'nothing where there is nothing',
+      tables: [hostTable('z', ['id'])],
+      finds: ['z: unsettled'],
+      doubts: {},
+    },
+  ] as (Case & { doubts: Record<string, string> })[])(
+    'proposes, where asked to: $shape',
+    ({ tables, options, finds, doubts }) => {
+      const found = discover(tables, { ...options, propose: true })
+      expect(outline(found)).toEqual(finds)
+      expect(Object.fromEntries(found.doubts)).toEqual(doubts)
+    },
+  )
+
   it('carries the type of the root’s own key', () => {
     const { classified } = discoverOwnership([hostTable('tenants', ['id int8'])], {
       root: { schema: 'public', name: 'tenants', key: 'id' },

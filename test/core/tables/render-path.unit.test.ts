@@ -1,6 +1,7 @@
 import { describe, expect, it } from 'vitest'
 import type { HostTable } from '../../../src/core/tables/host-table.ts'
 import { tableName } from '../../../src/core/tables/host-table.ts'
+import { isWritable } from '../../../src/core/tables/is-writable.ts'
 import type { Classification, OwnershipEdge } from '../../../src/core/tables/ownership.ts'
 import {
   describePath,
@@ -8,6 +9,7 @@ import {
   keyTypes,
   type Registry,
   renderCensusExpression,
+  renderCurrentTenants,
   renderKeys,
   renderReachedExpression,
   renderRowExpression,
@@ -112,6 +114,93 @@ describe('a path as SQL', () => {
     expect(renderCensusExpression(registry, files)).toBe(
       '(("a", "b") in (select "owner_1"."id", "owner_1"."number" from only "public"."orders" "owner_1" where "owner_1"."organization_id" = $1::uuid) or (("a" is null or "b" is null) and "order_id" in (select "owner_1"."id" from only "public"."orders" "owner_1" where "owner_1"."organization_id" = $1::uuid)))',
     )
+  })
+
+  it('asks further steps of a tenant column only where it is null', () => {
+    const orders = edge(['order_id'], 'orders', ['id'])
+    const registry = registryOf(ROOT, ORDERS, [
+      hostTable('notes', ['id', 'organization_id?', 'order_id']),
+      {
+        class: 'direct',
+        tenantColumn: 'organization_id',
+        tenantType: 'uuid',
+        otherwise: [orders],
+      },
+    ])
+    const notes = entryOf(registry, 'public.notes')
+    expect({
+      row: renderRowExpression(registry, notes, KEYS),
+      path: describePath(registry, notes),
+    }).toEqual({
+      row: '("organization_id" = (select tenantkeep.current_tenant())::uuid or ("organization_id" is null and "order_id" in (select keys_of_orders())))',
+      path: 'notes.organization_id, else notes.order_id → orders.organization_id',
+    })
+  })
+
+  it('counts a type-and-id edge only for its type, and the next where the type is another', () => {
+    const typed = (value: string) => ({
+      ...edge(['subject_id'], 'orders', ['id'], null),
+      condition: { column: 'subject_type', value },
+    })
+    const registry = registryOf(ROOT, ORDERS, [
+      hostTable('notes', ['id', 'subject_type text', 'subject_id']),
+      { class: 'child', edges: [typed("Or'der"), typed('App\\Order')] },
+    ])
+    const notes = entryOf(registry, 'public.notes')
+    expect(renderRowExpression(registry, notes, KEYS)).toBe(
+      `(("subject_type" = 'Or''der' and "subject_id" in (select keys_of_orders())) or (("subject_id" is null or ("subject_type" = 'Or''der') is not true) and ("subject_type" =  E'App\\\\Order' and "subject_id" in (select keys_of_orders()))))`,
+    )
+  })
+
+  it('follows an edge that runs backwards from the owner’s column', () => {
+    const registry = registryOf(
+      ROOT,
+      [
+        hostTable('orders', ['id', 'organization_id', 'address_id?']),
+        { class: 'direct', tenantColumn: 'organization_id', tenantType: 'uuid', otherwise: [] },
+      ],
+      [
+        hostTable('addresses', ['id']),
+        {
+          class: 'child',
+          edges: [{ ...edge(['id'], 'orders', ['address_id']), isBackward: true }],
+        },
+      ],
+    )
+    const addresses = entryOf(registry, 'public.addresses')
+    expect({
+      census: renderCensusExpression(registry, addresses),
+      path: describePath(registry, addresses),
+      isWritable: isWritable(registry, addresses),
+    }).toEqual({
+      census:
+        '"id" in (select "owner_1"."address_id" from only "public"."orders" "owner_1" where "owner_1"."organization_id" = $1::uuid)',
+      path: 'addresses.id ← orders.address_id: orders.organization_id',
+      isWritable: false,
+    })
+  })
+
+  it('takes a tenant’s own tenants in, and the tenant itself even where its row is gone', () => {
+    const registry = registryOf(
+      [
+        hostTable('organizations', ['id', 'parent_id?']),
+        { class: 'root', tenantColumn: 'id', tenantType: 'uuid', parentColumn: 'parent_id' },
+      ],
+      ORDERS,
+    )
+    const set = (tenant: string) =>
+      `with recursive tenants (id) as (select ${tenant}::uuid union select "below"."id" from only "public"."organizations" below join tenants on "below"."parent_id" = tenants.id) select id from tenants`
+    expect({
+      root: renderRowExpression(registry, entryOf(registry, 'public.organizations'), KEYS),
+      row: renderRowExpression(registry, entryOf(registry, 'public.orders'), KEYS),
+      census: renderCensusExpression(registry, entryOf(registry, 'public.orders')),
+      tenants: renderCurrentTenants(registry),
+    }).toEqual({
+      root: '("id" = (select tenantkeep.current_tenant())::uuid or "parent_id" in (select tenant::uuid from tenantkeep.current_tenants() tenant))',
+      row: '"organization_id" in (select tenant::uuid from tenantkeep.current_tenants() tenant)',
+      census: `"organization_id" in (select tenant.id::uuid from (${set('$1')}) tenant)`,
+      tenants: `select tenant.id::text from (${set('(select tenantkeep.current_tenant())')}) tenant`,
+    })
   })
 
   it('casts the key along a told edge, never the column, and nothing along a foreign key', () => {

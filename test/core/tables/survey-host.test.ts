@@ -149,10 +149,18 @@ describe('evidence where no foreign key says anything', () => {
       create table visits (id int primary key, customer_id uuid not null);
       create table letters (id int primary key, recipient text);
       create table strangers (id int primary key, customer_id uuid);
+      create table shouts (id int primary key, recipient text);
+      create table firms (id int primary key, organisation uuid);
       insert into visits select row_number() over (), id from customers;
-      insert into letters select row_number() over (), upper(id::text) from customers;
+      insert into letters select row_number() over (), id::text from customers;
+      insert into shouts select row_number() over (), upper(id::text) from customers;
+      insert into firms select row_number() over (), id from orgs;
       insert into strangers select i, gen_random_uuid() from generate_series(1, 20) i;`)
-    expect(asked(report)).toEqual({ likely_edges: ['letters', 'visits'], others: ['strangers'] })
+    expect(asked(report)).toEqual({
+      likely_edges: ['firms', 'letters', 'visits'],
+      others: ['shouts', 'strangers'],
+    })
+    expect(tableOf(report, 'firms')).toMatchObject({ class: 'direct', rowsWithoutTenant: 0 })
     expect(tableOf(report, 'visits')).toMatchObject({
       path: 'visits.customer_id → customers.org_id',
       rowsWithoutTenant: 0,

@@ -3,10 +3,13 @@ import { BackupError } from '../core/errors.ts'
 import { registerBackup } from './backup.ts'
 import { registerDoctor } from './doctor.ts'
 import { EXIT, EXIT_HELP, type ExitStatus } from './exit-status.ts'
+import { registerHook } from './hook.ts'
 import { registerInit } from './init.ts'
 import { registerList } from './list.ts'
 import { createRunner, reportError, type Surroundings } from './run-command.ts'
 import { registerShow } from './show.ts'
+import { registerUnhook } from './unhook.ts'
+import { registerUninstall } from './uninstall.ts'
 import { registerVerify } from './verify.ts'
 import { registerWorker } from './worker.ts'
 
@@ -18,6 +21,9 @@ const REGISTRATIONS = [
   registerVerify,
   registerDoctor,
   registerWorker,
+  registerUnhook,
+  registerHook,
+  registerUninstall,
 ]
 
 /** Runs one command line (without the program's own name) and gives its exit status. */

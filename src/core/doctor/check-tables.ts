@@ -24,6 +24,8 @@ interface ProtectionState {
   missingGrants: string[]
   lacksUsage: boolean
   isChanged: boolean
+  /** Since when and by whom it was taken off; null where it was not. */
+  unhooked: string | null
 }
 
 // What init left on a table of each class; everything finer is in the digest.
@@ -45,12 +47,15 @@ const READ_PROTECTION = `
       where not has_table_privilege('tenantkeep_operator', c.oid, wanted)
     ) as "missingGrants",
     coalesce(not has_schema_privilege('tenantkeep_operator', n.oid, 'usage'), false) as "lacksUsage",
-    t.policy_digest is distinct from p.digest as "isChanged"
+    t.policy_digest is distinct from p.digest as "isChanged",
+    case when u.schema_name is not null then format('since %s UTC by %s',
+      to_char(u.unhooked_at at time zone 'utc', 'YYYY-MM-DD HH24:MI'), u.unhooked_by) end as unhooked
   from tenantkeep.tenant_tables t
   left join pg_catalog.pg_namespace n on n.nspname = t.schema_name
   left join pg_catalog.pg_class c
     on c.relnamespace = n.oid and c.relname = t.table_name and c.relkind in ('r', 'p')
   left join tenantkeep.table_protection() p using (schema_name, table_name)
+  left join tenantkeep.unhooked_tables u using (schema_name, table_name)
   where t.class <> 'excluded'
   order by 1, 2`
 
@@ -73,6 +78,15 @@ function describeState(state: ProtectionState): Finding[] {
       }),
     ]
   }
+  if (state.unhooked !== null) {
+    return [
+      finding('table_unhooked', {
+        subject,
+        message: `Unhooked ${state.unhooked}, for a migration of the host. No backup is taken.`,
+        remedy: 'tenantkeep hook',
+      }),
+    ]
+  }
   const found: Finding[] = []
   if (state.isOpen) {
     found.push(
@@ -89,7 +103,7 @@ function describeState(state: ProtectionState): Finding[] {
       finding('policy_missing', {
         subject,
         message: `Missing: ${state.missingPolicies.join(', ')}. No backup is taken.`,
-        remedy: 'tenantkeep hook (after a migration), or tenantkeep init',
+        remedy: 'tenantkeep init',
       }),
     )
   }

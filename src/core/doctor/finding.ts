@@ -9,6 +9,7 @@ export const FINDINGS = {
   table_unclassified: 'error',
   table_gone: 'error',
   row_security_off: 'error',
+  table_unhooked: 'error',
   policy_missing: 'error',
   grant_missing: 'error',
   protection_changed: 'error',

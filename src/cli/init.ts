@@ -209,7 +209,16 @@ async function readDocument(file: string | undefined): Promise<AnswersDocument |
 
 /** Writes the answers where they differ from what the file holds; whether it did. */
 async function writeDocument(file: string, document: AnswersDocument): Promise<boolean> {
-  const text = `${JSON.stringify(document, null, 2)}\n`
+  const { version, tables, ...head } = document
+  // In one order, so that the file changes only where an answer does.
+  const sorted = Object.entries(tables ?? {}).sort(([a], [b]) => a.localeCompare(b, 'en'))
+  const headings = Object.entries(head).sort(([a], [b]) => b.localeCompare(a, 'en'))
+  const ordered = {
+    version,
+    ...Object.fromEntries(headings),
+    ...(sorted.length === 0 ? {} : { tables: Object.fromEntries(sorted) }),
+  }
+  const text = `${JSON.stringify(ordered, null, 2)}\n`
   const before = await readFile(file, 'utf8').catch(() => '')
   if (before === text) return false
   await writeNew(file, text, '--answers')
@@ -311,14 +320,20 @@ function describeTables(report: ProtectionReport): string[] {
     `${table.schema}.${table.name}`,
     table.class,
     table.rows,
-    table.rowsWithoutTenant === null ? '?' : table.rowsWithoutTenant,
-    table.rowsOfTwoTenants === null ? '?' : table.rowsOfTwoTenants,
+    describeCount(table, table.rowsWithoutTenant),
+    describeCount(table, table.rowsOfTwoTenants),
     table.state,
     table.path,
     describeMarks(table),
   ])
   const headings = ['table', 'class', 'rows', 'of no tenant', 'of two', 'state', 'path', 'marks']
   return [formatTable(headings, rows), '']
+}
+
+/** Empty where the rows are no tenant's anyway, `?` where it can't be told. */
+function describeCount({ class: kind }: ReportedTable, count: number | null): string | number {
+  if (/^(shared|excluded|unclassified)$/.test(kind)) return ''
+  return count ?? '?'
 }
 
 function describeMarks({ marks, isWritable, class: kind }: ReportedTable): string {
@@ -378,7 +393,7 @@ function describeQuestions(report: ProtectionReport): string[] {
   })
 }
 
-export function describeEvidence(question: Question): string[] {
+function describeEvidence(question: Question): string[] {
   const shown = question.evidence.slice(0, EVIDENCE_SHOWN).map((line) => `  ${printable(line)}`)
   const more = question.evidence.length - shown.length
   return more > 0 ? [...shown, `  … and ${more} more; --json has them all`] : shown

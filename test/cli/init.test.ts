@@ -1,7 +1,7 @@
 import { mkdtemp, readFile, rm, stat, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { afterAll, beforeAll, expect, test } from 'vitest'
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { EXIT } from '../../src/cli/exit-status.ts'
 import { runScript } from '../../src/local/hosted-shape.ts'
 import { runCli } from '../support/run-cli.ts'
@@ -71,4 +71,72 @@ test('keeps the old password where the new one can’t be written down', async (
   expect(status).toBe(EXIT.couldNotRun)
   expect(stderr).toMatch(/--worker-url-out/)
   expect(await runCli(['list', '--db-url', url])).toMatchObject({ status: EXIT.done })
+})
+
+describe('questions', () => {
+  const file = () => join(folder, 'tenantkeep.json')
+  const initAgain = (...args: string[]) =>
+    runCli(['init', ...args, '--enable-rls'], { ADMIN_DB_URL: adminUrl })
+
+  beforeAll(async () => {
+    await runScript(
+      adminUrl,
+      `create table public.prices (id int primary key, amount numeric);
+       create table public.old_log (id int);
+       insert into public.prices values (1, 2);`,
+    )
+  })
+
+  test('are asked in groups, each with the flag that answers it, and as data', async () => {
+    const asked = await runCli(FLAGS, { ADMIN_DB_URL: adminUrl })
+    expect(asked.status).toBe(EXIT.answersNeeded)
+    expect(asked.stdout).toMatch(/Question unused: .*\(public\.old_log\)/)
+    expect(asked.stdout).toMatch(/what we would say\):\n +--answer unused=exclude/)
+    const data = await runCli([...FLAGS, '--json'], { ADMIN_DB_URL: adminUrl })
+    expect(JSON.parse(data.stdout)).toMatchObject({
+      is_applied: false,
+      questions: [
+        { id: 'unused', default: { tables: { 'public.old_log': { class: 'excluded' } } } },
+        { id: 'others', tables: ['public.prices'], default: null },
+      ],
+    })
+  })
+
+  test('are answered by flags, which the answers file keeps for the next run', async () => {
+    const first = await initAgain(
+      ...FLAGS.slice(1),
+      ...['--answers', file(), '--yes', '--answer', 'others=shared'],
+    )
+    expect(first.status).toBe(EXIT.done)
+    expect(first.stdout).toMatch(/The answers are in .*tenantkeep\.json/)
+    expect(JSON.parse(await readFile(file(), 'utf8'))).toMatchObject({
+      version: 1,
+      tenant_table: 'public.teams',
+      tenant_columns: ['team_id'],
+      enable_rls: true,
+      tables: {
+        'public.old_log': { class: 'excluded' },
+        'public.prices': { class: 'shared' },
+      },
+    })
+    const next = await initAgain('--answers', file())
+    expect(next.status).toBe(EXIT.done)
+    expect(next.stdout).not.toMatch(/The answers are in/)
+  })
+
+  test('refuse an option that is none', async () => {
+    await runScript(adminUrl, 'create table public.more (id int)')
+    const { status, stderr } = await initAgain('--answers', file(), '--answer', 'unused=maybe')
+    expect(status).toBe(EXIT.couldNotRun)
+    expect(stderr).toMatch(/shared, exclude|exclude, shared/)
+  })
+
+  test('leave the database alone where the SQL is only to be written down', async () => {
+    const sql = join(folder, 'protect.sql')
+    const args = ['--answers', file(), '--yes', '--emit', sql]
+    const { status, stdout } = await initAgain(...args)
+    expect(status).toBe(EXIT.done)
+    expect(stdout).toMatch(/Nothing was run\. The SQL is in/)
+    expect(await readFile(sql, 'utf8')).toMatch(/insert into tenantkeep\.tenant_tables/)
+  })
 })

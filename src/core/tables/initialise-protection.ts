@@ -604,7 +604,7 @@ function describeTable(
     known?.isProtected &&
     known.class === classification.class &&
     known.censusExpression === renderCensusExpression(registry, entry)
-  const notes = describeOddities(table)
+  const notes = isConfined(entry) ? describeOddities(table) : []
   if (rows?.isEstimate === true) {
     notes.push('It is too large to count here: its rows are what the planner thinks.')
   }

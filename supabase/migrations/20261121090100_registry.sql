@@ -15,7 +15,7 @@ create table tenantkeep.settings (
   constraint settings_key_known check (key in (
     'tenant_table', 'tenant_columns', 'host_schemas', 'membership', 'inactive_predicate',
     'template_tenant', 'max_concurrent_backups', 'time_budget_seconds', 'lock_timeout_ms',
-    'gzip_level', 'max_row_bytes', 'subtenants', 'ownership_counts'
+    'gzip_level', 'max_row_bytes', 'subtenants'
   ))
 );
 comment on table tenantkeep.settings is

@@ -113,18 +113,32 @@ begin
     where f.conrelid = target.oid and f.contype = 'f' and f.conparentid = 0
       and o.census_expression is not null and o.class in ('root', 'direct', 'child', 'custom')
   ) k;
-  rows_without_tenant := measure_table.row_count;
-  rows_of_two_tenants := 0;
-  for tenant in execute pg_catalog.format(
-    'select %I::text from %I.%I', root ->> 'key', root ->> 'schema', root ->> 'table'
-  ) loop
+  leads_elsewhere := coalesce(leads_elsewhere, 'false');
+  if target.census_expression || leads_elsewhere ~ '''|"[^"]*[$]1[^"]*"' then
+    -- What looks like the parameter may stand in a literal or a name: bound tenant by tenant.
+    owned := 0;
+    torn := 0;
+    for tenant in execute pg_catalog.format(
+      'select %I::text from %I.%I', root ->> 'key', root ->> 'schema', root ->> 'table'
+    ) loop
+      execute pg_catalog.format(
+        'select $2 + count(*), $3 + count(*) filter (where %s) from %s where %s',
+        leads_elsewhere, source, target.census_expression
+      ) into owned, torn using tenant, owned, torn;
+    end loop;
+  else
+    -- Planned once for all tenants, which is ten times faster where there are many small ones.
     execute pg_catalog.format(
-      'select count(*), count(*) filter (where %s) from %s where %s',
-      coalesce(leads_elsewhere, 'false'), source, target.census_expression
-    ) into owned, torn using tenant;
-    rows_without_tenant := rows_without_tenant - owned;
-    rows_of_two_tenants := rows_of_two_tenants + torn;
-  end loop;
+      'select coalesce(sum(tk_count.owned), 0), coalesce(sum(tk_count.torn), 0) '
+      'from (select %I::text as id from %I.%I) tk_tenant, lateral ('
+      '  select count(*) as owned, count(*) filter (where %s) as torn from %s where %s) tk_count',
+      root ->> 'key', root ->> 'schema', root ->> 'table',
+      pg_catalog.regexp_replace(leads_elsewhere, '[$]1(?![0-9])', 'tk_tenant.id', 'g'), source,
+      pg_catalog.regexp_replace(target.census_expression, '[$]1(?![0-9])', 'tk_tenant.id', 'g')
+    ) into owned, torn;
+  end if;
+  rows_without_tenant := measure_table.row_count - owned;
+  rows_of_two_tenants := torn;
   insert into tenantkeep.table_measurements as m
     (schema_name, table_name, row_count, rows_without_tenant, null_tenant_rows, rows_of_two_tenants)
   values (of_schema, of_table, measure_table.row_count, measure_table.rows_without_tenant,

@@ -14,7 +14,10 @@ export async function checkSchema(database: Queryable): Promise<Finding[]> {
       finding(error.code, {
         subject: 'tenantkeep',
         message: error.message,
-        remedy: 'tenantkeep init',
+        // The other way round the database is ahead of this program.
+        remedy: error.message.includes('is newer')
+          ? 'deploy and use the version that upgraded the database'
+          : 'tenantkeep init',
       }),
     ]
   }

@@ -52,7 +52,7 @@ const NO_MARKS: TableMarks = {
 const LOCK_TIMEOUT_MS = 5_000
 
 /** Milliseconds for counting rows once more; what is larger keeps the count that was shown. */
-const RECOUNT_BUDGET = { perTable: 2_000, inAll: 10_000 }
+const RECOUNT_BUDGET = { perTable: 1_000, inAll: 3_000 }
 
 export interface ProtectionOptions {
   /** `schema.table` (or a bare name) of the table with one row a tenant. */

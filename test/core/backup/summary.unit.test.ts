@@ -136,3 +136,27 @@ test('a signing key that is none is refused without being repeated', () => {
   expect(() => parseSigningKeys({ current: key, previous: key })).toThrow(/same id/)
   expect(parseSigningKeys({ current: key, previous: '' }).previous).toBeUndefined()
 })
+
+test('rows of no tenant and the shape of the host’s tables come back as written, signed like the rest', () => {
+  const more: SummaryContent = {
+    ...CONTENT,
+    rows_of_no_tenant: {
+      tables: [
+        {
+          name: 'customers',
+          measured_at: '2026-11-20T02:00:00Z',
+          without_tenant: 4,
+          null_tenant: 3,
+          two_tenants: null,
+        },
+      ],
+      not_measured: ['bottles'],
+    },
+    host_tables: [{ schema: 'public', name: 'customers', columns: 'c', keys: 'k', access: 'a' }],
+  }
+  const { body } = writeSummary(more, TEST_KEYS)
+
+  expect(parseSummary(body, TEST_KEYS)).toMatchObject(more)
+  const forged = Buffer.from(body.toString().replace('"without_tenant": 4', '"without_tenant": 0'))
+  expect(() => parseSummary(forged, TEST_KEYS)).toThrow(/signature|signed/i)
+})

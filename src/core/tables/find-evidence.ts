@@ -81,7 +81,12 @@ export async function findEvidence(
 /** Whether a column could name an owner at all. */
 function mayName(table: HostTable, column: HostColumn, catalog: readonly HostTable[]): boolean {
   if (kindOf(column.type) === null || column.name.toLowerCase() === 'id') return false
-  if (table.foreignKeys.some((key) => key.columns.includes(column.name))) return false
+  const known = new Set(catalog.map(tableName))
+  const leadsInside = table.foreignKeys.some(
+    (key) =>
+      key.columns.includes(column.name) && known.has(`${key.targetSchema}.${key.targetTable}`),
+  )
+  if (leadsInside) return false
   return !catalog.some((other) =>
     other.foreignKeys.some(
       (key) =>
@@ -104,9 +109,11 @@ export function findCandidates(
   registry: Registry,
   column: HostColumn,
   catalog: readonly HostTable[],
+  table?: HostTable,
 ): Candidate[] {
   const kind = kindOf(column.type)
   if (kind === null) return []
+  const own = table === undefined ? null : targetOf(table, column.name)
   const elsewhere = new Set(
     catalog.flatMap((table) =>
       table.foreignKeys
@@ -121,13 +128,24 @@ export function findCandidates(
     const key = owner.columns.find((candidate) => candidate.name === name)
     if (key === undefined || more.length > 0) continue
     const keyKind = kindOf(key.type)
-    const isNamed = elsewhere.has(tableName(owner)) || namesTable(column.name, owner.name)
+    const isNamed =
+      elsewhere.has(tableName(owner)) ||
+      namesTable(column.name, owner.name) ||
+      // Both name the same row of a table that we don't look at, such as a login of the platform.
+      (own !== null && own === targetOf(owner, key.name))
     // Numbers and short texts are found among anybody's keys: there a name must agree.
     const isTelling = kind === 'uuid' ? keyKind === 'uuid' : kind === 'text' && keyKind === 'uuid'
     const fits = keyKind === kind || (kind === 'text' && keyKind !== null)
     if (isTelling || (isNamed && fits)) candidates.push({ column, owner, key, isNamed })
   }
   return candidates.sort((a, b) => Number(b.isNamed) - Number(a.isNamed)).slice(0, MOST_OWNERS)
+}
+
+function targetOf(table: HostTable, column: string): string | null {
+  const key = table.foreignKeys.find(({ columns }) => columns.length === 1 && columns[0] === column)
+  return key === undefined
+    ? null
+    : `${key.targetSchema}.${key.targetTable}.${key.targetColumns.join()}`
 }
 
 /** Whether `customer_id`, `customerId` or `customer_uuid` is named after the table `customers`. Pure. */
@@ -153,7 +171,7 @@ async function addColumn(
   catalog: readonly HostTable[],
   evidence: Evidence,
 ): Promise<void> {
-  const candidates = findCandidates(registry, column, catalog)
+  const candidates = findCandidates(registry, column, catalog, table)
   if (candidates.length === 0) return
   const found = await countHits(connection, table, column, candidates, null)
   if (found === null) return

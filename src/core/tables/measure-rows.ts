@@ -113,6 +113,11 @@ function compareTenants(
 ): { name: string; differs: string }[] {
   const { table, classification } = entry
   if (classification.class !== 'direct' && classification.class !== 'child') return []
+  // With tenants below counted in, a row may well lead to one tenant and to the one above it.
+  const hasSubtenants = [...registry.values()].some(
+    (other) => other.classification.class === 'root' && other.classification.parentColumn !== null,
+  )
+  if (hasSubtenants) return []
   const steps = new Set(
     edgesOf(classification)
       .filter((edge) => !edge.isBackward)

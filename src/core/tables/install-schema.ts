@@ -3,6 +3,7 @@ import type { Connection } from '../database/database.ts'
 import { inTransaction } from '../database/in-transaction.ts'
 import { codeOutdated } from '../database/require-schema.ts'
 import { setKeptCatalogAside, takeKeptCatalogBack } from './keep-catalog.ts'
+import { requireOwnerRights } from './require-owner-rights.ts'
 
 const MIGRATIONS = new URL('../../../supabase/migrations/', import.meta.url)
 
@@ -12,7 +13,7 @@ const MIGRATIONS = new URL('../../../supabase/migrations/', import.meta.url)
  * the embedded stack.) Every migration records itself, so a database that was pushed to is up to date
  * here too. Each migration is one transaction, and two installers at once take turns. Catalog and journal
  * that an uninstall left behind are taken over. Gives back the versions that were applied. Throws
- * `schema_outdated` where a newer version installed before.
+ * `schema_outdated` where a newer version installed before, `not_configured` where the login lacks a right.
  */
 export async function installSchema(connection: Connection): Promise<string[]> {
   await connection.query(`select pg_advisory_lock(hashtextextended('tenantkeep.install', 0))`)
@@ -23,6 +24,7 @@ export async function installSchema(connection: Connection): Promise<string[]> {
     const newest = unknown.sort().at(-1)
     if (newest !== undefined) throw codeOutdated(newest)
     const missing = files.filter((name) => !applied.has(versionOf(name)))
+    if (missing.length > 0) await requireOwnerRights(connection)
     if (applied.size === 0) await setKeptCatalogAside(connection)
     for (const name of missing) {
       const sql = await readFile(new URL(name, MIGRATIONS), 'utf8')

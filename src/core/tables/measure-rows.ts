@@ -57,7 +57,7 @@ export async function measureRows(
     `count(*) filter (where (${reached ?? 'true'}) is not true) as lost`,
     nullable === null ? 'null as nulls' : `count(*) filter (where ${nullable} is null) as nulls`,
     differs.length === 0
-      ? `${others.length === 0 && reached === null ? 'null' : '0'} as two`
+      ? `${reached === null || countsSubtenants(registry) ? 'null' : '0'} as two`
       : `count(*) filter (where ${differs.join(' or ')}) as two`,
     ...differs.map((condition, index) => `coalesce(bool_or(${condition}), false) as d${index}`),
   ]
@@ -114,10 +114,7 @@ function compareTenants(
   const { table, classification } = entry
   if (classification.class !== 'direct' && classification.class !== 'child') return []
   // With tenants below counted in, a row may well lead to one tenant and to the one above it.
-  const hasSubtenants = [...registry.values()].some(
-    (other) => other.classification.class === 'root' && other.classification.parentColumn !== null,
-  )
-  if (hasSubtenants) return []
+  if (countsSubtenants(registry)) return []
   const steps = new Set(
     edgesOf(classification)
       .filter((edge) => !edge.isBackward)
@@ -165,6 +162,12 @@ function compareTenants(
   }
   if (found.length > 0) joins.unshift(...own)
   return found
+}
+
+function countsSubtenants(registry: Registry): boolean {
+  return [...registry.values()].some(
+    ({ classification }) => classification.class === 'root' && classification.parentColumn !== null,
+  )
 }
 
 /**

@@ -198,11 +198,11 @@ async function readRow(
 
 async function readPathColumns(database: Queryable, table: ProtectedTable): Promise<string[]> {
   const { rows } = await database.query<{ columns: string[] | null }>(
-    `select array_agg(coalesce(t.tenant_column, c)) as columns
+    `select array_agg(distinct c) as columns
      from tenantkeep.tenant_tables t
      left join tenantkeep.ownership o using (schema_name, table_name)
-     left join unnest(o.columns) c on true
-     where t.schema_name = $1 and t.table_name = $2 and (t.tenant_column is not null or c is not null)`,
+     cross join lateral unnest(array_append(o.columns, t.tenant_column)) c
+     where t.schema_name = $1 and t.table_name = $2 and c is not null`,
     [table.schema, table.name],
   )
   // With an administrator's condition any column may decide.

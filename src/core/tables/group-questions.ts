@@ -12,6 +12,7 @@ export type QuestionKind =
   | 'subtenants'
   | 'enable_rls'
   | 'sleeping_policies'
+  | 'binding_policies'
   | 'foreign_owner'
   | 'likely_edges'
   | 'nullable_keys'
@@ -75,7 +76,7 @@ export interface Doubts {
 
 /** What keeps us from protecting a table whose class is settled. */
 export interface Obstacle {
-  kind: 'enable_rls' | 'sleeping_policies' | 'foreign_owner'
+  kind: 'enable_rls' | 'sleeping_policies' | 'binding_policies' | 'foreign_owner'
   table: HostTable
   reason: string
 }
@@ -118,6 +119,7 @@ function askObstacles(obstacles: readonly Obstacle[]): (Question | null)[] {
     found.map(({ table, reason }) => `${tableName(table)}: ${reason}`)
   const closed = of('enable_rls')
   const sleeping = of('sleeping_policies')
+  const binding = of('binding_policies')
   const foreign = of('foreign_owner')
   return [
     question('enable_rls', named(closed), {
@@ -144,6 +146,12 @@ function askObstacles(obstacles: readonly Obstacle[]): (Question | null)[] {
     question('sleeping_policies', named(sleeping), {
       text: 'Row level security is off, and switching it on would wake restrictive policies. Drop these, or switch it on yourself.',
       evidence: reasons(sleeping),
+      options: [],
+      byDefault: null,
+    }),
+    question('binding_policies', named(binding), {
+      text: `Restrictive policies of the host bind everybody on ${countTables(binding.length)}, us too: rows that they hide would fail every backup. Write them to the roles that they are meant for, then run init again.`,
+      evidence: reasons(binding),
       options: [],
       byDefault: null,
     }),

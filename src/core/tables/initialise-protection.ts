@@ -11,6 +11,7 @@ import { hasSqlstate } from '../database/sqlstates.ts'
 import { BackupError } from '../errors.ts'
 import { applyProtection, findTouchedTables, type Protection } from './apply-protection.ts'
 import { countRowsOfNoTenant } from './count-rows-of-no-tenant.ts'
+import { type BindingPolicy, findBindingPolicies } from './find-binding-policies.ts'
 import type { Obstacle, OpenTable, Question } from './group-questions.ts'
 import type { HostTable } from './host-table.ts'
 import { tableName } from './host-table.ts'
@@ -268,6 +269,7 @@ function isClassified(table: ReportedTable): boolean {
 }
 
 interface Found extends Survey {
+  binding: readonly BindingPolicy[]
   root: Root
   answers: KnownAnswers
   marks: ReadonlyMap<string, TableMarks>
@@ -305,6 +307,8 @@ async function survey(
   )
   await checkPredicates(connection, catalog, answers.custom)
   const mayEnable = options.enableRowSecurity === true || document.enable_rls === true
+  const schemas = [...new Set(catalog.map((table) => table.schema))]
+  const binding = await findBindingPolicies(connection, schemas)
   const surveyed = await surveyHost(
     connection,
     {
@@ -318,7 +322,7 @@ async function survey(
       tenantColumns: options.tenantColumns,
       answers,
       openParentColumn: subtenants === undefined ? root.selfColumn : null,
-      obstaclesOf: (classified) => findObstacles(classified, mayEnable),
+      obstaclesOf: (classified) => findObstacles(classified, binding, mayEnable),
     },
     memory,
   )
@@ -328,7 +332,7 @@ async function survey(
       return [name, joinMarks(proposeMarks(table), answers.marks.get(name))]
     }),
   )
-  return { ...surveyed, root, answers, marks }
+  return { ...surveyed, binding, root, answers, marks }
 }
 
 /** The answers that flags give to these questions. Throws `invalid_request` for an option that is none. */
@@ -471,7 +475,11 @@ function isConfined({ classification }: ClassifiedTable): boolean {
 }
 
 /** What keeps us from protecting tables whose class is settled. */
-function findObstacles(classified: readonly ClassifiedTable[], mayEnable: boolean): Obstacle[] {
+function findObstacles(
+  classified: readonly ClassifiedTable[],
+  binding: readonly BindingPolicy[],
+  mayEnable: boolean,
+): Obstacle[] {
   return classified
     .filter((entry) => entry.classification.class !== 'excluded')
     .flatMap((entry): Obstacle[] => {
@@ -480,7 +488,15 @@ function findObstacles(classified: readonly ClassifiedTable[], mayEnable: boolea
         const reason = `It belongs to ${table.foreignOwner}, and only a member of that role can put policies on it. Run init as such a role.`
         return [{ kind: 'foreign_owner', table, reason }]
       }
-      if (table.hasRowSecurity || !isConfined(entry)) return []
+      if (!isConfined(entry)) return []
+      const policies = binding.filter((policy) => tableName(policy) === tableName(table))
+      if (policies.length > 0) {
+        const names = policies.map(({ policy }) => policy).join(', ')
+        const remedies = policies.map(({ remedy }) => remedy).join('; ')
+        const reason = `Restrictive policies that bind everybody would hide rows from us, and every backup would fail: ${names}. Write them to those whom they are meant for: ${remedies}`
+        return [{ kind: 'binding_policies', table, reason }]
+      }
+      if (table.hasRowSecurity) return []
       if (table.restrictivePolicies.length > 0) {
         const reason = `Row level security is off, and switching it on would wake restrictive policies that hide rows from others: ${table.restrictivePolicies.join(', ')}. Drop them, or switch it on yourself.`
         return [{ kind: 'sleeping_policies', table, reason }]
@@ -499,7 +515,7 @@ function listUnsettled(found: Found): UnsettledTable[] {
     for (const name of question.tables) {
       const open = found.discovery.unsettled.find((table) => tableName(table) === name)
       const entry = found.registry.get(name)
-      const obstacle = findObstacles(found.discovery.classified, false).find(
+      const obstacle = findObstacles(found.discovery.classified, found.binding, false).find(
         (candidate) => candidate.kind === question.kind && tableName(candidate.table) === name,
       )
       const table = open ?? entry?.table
@@ -508,7 +524,7 @@ function listUnsettled(found: Found): UnsettledTable[] {
         schema: table.schema,
         name: table.name,
         reason: obstacle?.reason ?? open?.reason ?? question.text,
-        flags: flagsFor(question, name, table, open),
+        flags: flagsFor(question, name, table, open, found.binding),
       })
     }
   }
@@ -520,6 +536,7 @@ function flagsFor(
   name: string,
   table: { schema: string; name: string },
   open: UnsettledTable | undefined,
+  binding: readonly BindingPolicy[],
 ): string[] {
   if (open !== undefined) return open.flags
   switch (question.kind) {
@@ -527,6 +544,8 @@ function flagsFor(
       return ['--enable-rls']
     case 'sleeping_policies':
       return [`alter table ${quoteTable(table)} enable row level security`]
+    case 'binding_policies':
+      return binding.filter((policy) => tableName(policy) === name).map(({ remedy }) => remedy)
     case 'foreign_owner':
       return [`--exclude "${name}=why its rows need no backup"`]
     default:

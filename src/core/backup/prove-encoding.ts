@@ -1,8 +1,7 @@
 import { hash } from 'node:crypto'
 import { finished } from 'node:stream/promises'
-import { DatabaseError } from 'pg'
 import type { Connection } from '../database/database.ts'
-import { hasSqlstate } from '../database/sqlstates.ts'
+import { hasSqlstate, sqlstateOf } from '../database/sqlstates.ts'
 import { BackupError } from '../errors.ts'
 import { interruptible, interruptibleBytes } from '../interruptible.ts'
 import type { Store } from '../store/store.ts'
@@ -71,8 +70,6 @@ async function proveTable(
   try {
     encoded = await encodeAgain(connection, table, lines, signal)
   } catch (error) {
-    // A connection that is gone says nothing about the encoding.
-    if (!(error instanceof DatabaseError) || error.severity === 'FATAL') throw error
     if (hasSqlstate(error, 'undefinedTable', 'undefinedColumn', 'lockNotAvailable')) {
       throw new BackupError(
         'registry_changed',
@@ -80,9 +77,12 @@ async function proveTable(
         { cause: error },
       )
     }
-    if (!hasSqlstate(error, 'insufficientPrivilege')) throw notExact(table, error)
-    await connection.query('rollback')
-    return false
+    if (hasSqlstate(error, 'insufficientPrivilege')) {
+      await connection.query('rollback')
+      return false
+    }
+    // What else goes wrong (a lost connection, a full disk) says nothing about the encoding.
+    throw isAboutValues(error) ? notExact(table, error) : error
   }
   if (encoded !== part.raw_sha256) throw notExact(table)
   return true
@@ -123,6 +123,11 @@ async function encodeAgain(
   await connection.query('rollback')
   const [only] = parts
   return only === undefined || parts.length > 1 ? '' : hash('sha256', only.bytes, 'hex')
+}
+
+/** Data exceptions, missing functions and operators, failed checks, what a type's input raises. */
+function isAboutValues(error: unknown): boolean {
+  return /^(22|23|42|0A|P0|XX)/.test(sqlstateOf(error) ?? '')
 }
 
 function notExact(table: ProtectedTable, cause?: unknown): BackupError {

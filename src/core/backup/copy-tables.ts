@@ -14,7 +14,7 @@ import { type WrittenPart, writePart } from './write-part.ts'
 const WRITERS = 3
 const PROGRESS_EVERY_MS = 250
 
-export interface CopyProgress {
+interface CopyProgress {
   table: string
   rowsDone: number
   rowsTotal: number

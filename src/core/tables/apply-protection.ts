@@ -22,7 +22,13 @@ const TRIES = 5
 
 export type Protection =
   /** Rows of tenants: confined by this condition, on everything. */
-  | { kind: 'confined'; rowExpression: string; enableRowSecurity: boolean }
+  | {
+      kind: 'confined'
+      rowExpression: string
+      enableRowSecurity: boolean
+      /** Schemas of the host's own types, which the expression may name. */
+      typeSchemas: readonly string[]
+    }
   /** Rows of everybody: read only. */
   | { kind: 'shared' }
   /** Not ours: whatever we had there is taken away. */
@@ -117,7 +123,9 @@ export function protectionStatements(
         )
       }
       statements.push(
-        `grant usage on schema ${quoteIdentifier(table.schema)} to tenantkeep_operator`,
+        ...[table.schema, ...protection.typeSchemas].map(
+          (schema) => `grant usage on schema ${quoteIdentifier(schema)} to tenantkeep_operator`,
+        ),
         `grant select, insert, update, delete on ${relation} to tenantkeep_operator`,
         `create policy ${ALLOW} on ${relation} as permissive to ${role} using (${rowExpression}) with check (${rowExpression})`,
         // A host policy «to public using (true)» would otherwise open every tenant to us.

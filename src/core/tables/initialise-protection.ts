@@ -140,7 +140,7 @@ async function initialise(
   await protectTables(connection, classified, rowExpressions, new Set(closed))
   await releaseTables(connection, registry)
   await dropUnusedKeyFunctions(connection)
-  await probeAsOperator(connection, classified)
+  await probeAsOperator(connection, classified, rowExpressions)
   return { ...report, isApplied: true }
 }
 
@@ -244,7 +244,7 @@ function describeOpenTable(table: HostTable): UnsettledTable {
 
 /**
  * Runs the administrator's conditions on no row, the way the census will: with nothing but pg_catalog in
- * the search path. Throws `invalid_request` with what Postgres says.
+ * the search path, and with a parameter, which leaves no room for a second statement. Throws `invalid_request` with what Postgres says.
  */
 async function checkPredicates(
   connection: Connection,
@@ -252,12 +252,13 @@ async function checkPredicates(
 ): Promise<void> {
   for (const { table, classification } of classified) {
     if (classification.class !== 'custom') continue
-    const condition = classification.predicate.replaceAll('{tenant}', () => 'null::text')
+    const condition = classification.predicate.replaceAll('{tenant}', () => '$1::text')
     try {
       await inTransaction(connection, async () => {
         await connection.query('set local search_path = pg_catalog, pg_temp')
         await connection.query(
-          `select ${fromClause(table)} as owner_1 where (${condition}\n) limit 0`,
+          `select ${fromClause(table)} as owner_1 where (${condition}) limit 0`,
+          [null],
         )
       })
     } catch (error) {
@@ -401,7 +402,12 @@ async function protectTables(
     const rowExpression = rowExpressions.get(name) ?? null
     const protection: Protection =
       rowExpression !== null
-        ? { kind: 'confined', rowExpression, enableRowSecurity: toEnable.has(table) }
+        ? {
+            kind: 'confined',
+            rowExpression,
+            enableRowSecurity: toEnable.has(table),
+            typeSchemas: [...new Set(table.columns.flatMap((column) => column.typeSchema ?? []))],
+          }
         : { kind: 'shared' }
     await applyProtection(connection, table, protection, policyRole)
     await connection.query(
@@ -432,12 +438,13 @@ async function findPolicyRole(connection: Connection): Promise<string> {
 }
 
 /**
- * Reads nothing from every table as the operator: finds missing grants and host policies that need what
+ * Reads nothing from every table as the operator, with the condition that every read repeats: finds missing grants and host policies that need what
  * the operator lacks, now instead of tonight.
  */
 async function probeAsOperator(
   connection: Connection,
   classified: readonly ClassifiedTable[],
+  rowExpressions: ReadonlyMap<string, string | null>,
 ): Promise<void> {
   const failures: { table: string; reason: string }[] = []
   for (const entry of classified) {
@@ -445,7 +452,8 @@ async function probeAsOperator(
     await connection.query('begin')
     try {
       await connection.query('set local role tenantkeep_operator')
-      await connection.query(`select ${fromClause(entry.table)} limit 0`)
+      const condition = rowExpressions.get(tableName(entry.table)) ?? 'true'
+      await connection.query(`select ${fromClause(entry.table)} where ${condition} limit 0`)
       const { rows: rights } = await connection.query<{ missing: boolean }>(
         `select not (has_table_privilege($1::regclass, 'select') and ($2 or (
            has_table_privilege($1::regclass, 'insert') and has_table_privilege($1::regclass, 'update')

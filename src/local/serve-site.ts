@@ -1,9 +1,6 @@
 import { join } from 'node:path'
 import { REPOSITORY } from './migrations.ts'
 
-/** Loading it takes a second or two of one core, which the start has to spare while Postgres boots. */
-export const loadVite = () => import('vite')
-
 /**
  * Serves the page with Vite and the functions with Netlify's plugin, on one port. The functions see
  * `environment` as their own, as on Netlify; the page sees two public values of it (vite.config.ts).
@@ -13,7 +10,7 @@ export async function serveSite(
   environment: Record<string, string>,
 ): Promise<{ stop: () => Promise<void> }> {
   Object.assign(process.env, environment)
-  const { createServer } = await loadVite()
+  const { createServer } = await import('vite')
   const server = await createServer({
     configFile: join(REPOSITORY, 'vite.config.ts'),
     configLoader: 'native',

@@ -137,7 +137,7 @@ export interface Page<T> {
 }
 
 /** What a list can be ordered by. */
-export const BACKUP_ORDERS = {
+const BACKUP_ORDERS = {
   taken: 'created_at',
   rows: 'total_records',
   size: 'total_size',

@@ -75,9 +75,6 @@ test('creates one backup on a double click, and shows it verified with its name 
 
   await page.getByRole('button', { name: 'Dismiss' }).click()
   expect(new URL(page.url()).searchParams.get('run')).toBeNull()
-  await page.setViewportSize({ width: 1280, height: 640 })
-  await page.mouse.move(0, 0)
-  await page.screenshot({ path: join(SCREENSHOTS, 'page.png') })
 })
 
 test('finds a running backup again after a reload, and starts no second one', async () => {

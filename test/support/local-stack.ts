@@ -19,7 +19,7 @@ const StackEnv = z.object({
   DEMO_MEMBER_EMAIL: z.string(),
   DEMO_MEMBER_PASSWORD: z.string(),
 })
-export type StackEnv = z.infer<typeof StackEnv>
+type StackEnv = z.infer<typeof StackEnv>
 
 export interface LocalStack {
   env: StackEnv

@@ -11,18 +11,20 @@ import { createClient } from '@supabase/supabase-js'
 import pg from 'pg'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { findFreePort, isPortBusy } from '../../src/local/free-port.ts'
-import { REPOSITORY } from '../../src/local/migrations.ts'
+import { copyCheckout } from '../support/copy-checkout.ts'
 
 /** Loading everything and backing up five tenants, on two cores that others use too. */
 const START_MS = 150_000
 
 let folder: string
+let checkout: Awaited<ReturnType<typeof copyCheckout>>
 let ports: Record<string, string>
 const started: Stack[] = []
 
 beforeAll(async () => {
   folder = await mkdtemp(join(tmpdir(), 'tenantkeep-stack-'))
   await chmod(folder, 0o711)
+  checkout = await copyCheckout()
   ports = {
     TENANTKEEP_APP_PORT: String(await findFreePort()),
     TENANTKEEP_API_PORT: String(await findFreePort()),
@@ -33,6 +35,7 @@ afterAll(async () => {
   for (const { child } of started) signalGroup(child, 'SIGKILL')
   await pause(500)
   await rm(folder, { recursive: true, force: true })
+  await checkout.remove()
 })
 
 interface Stack {
@@ -45,7 +48,7 @@ interface Stack {
 /** `npm start` as a person runs it, in a process group of its own. */
 function start(args: readonly string[] = [], env: Record<string, string> = {}): Stack {
   const child = spawn('npm', ['start', '--silent', '--', ...args], {
-    cwd: REPOSITORY,
+    cwd: checkout.folder,
     detached: true,
     stdio: ['ignore', 'pipe', 'pipe'],
     env: { ...process.env, ...ports, TENANTKEEP_LOCAL_FOLDER: folder, ...env },
@@ -243,8 +246,7 @@ describe.skipIf(process.platform === 'win32')('npm start', () => {
   )
 
   test('leaves no process, no port and no stack.env behind after SIGTERM', async () => {
-    // npm alone, as a process manager does; npm passes it on.
-    first.child.kill('SIGTERM')
+    signalGroup(first.child, 'SIGTERM')
     await untilStopped(first)
 
     const busy = await Promise.all(Object.values(ports).map((port) => isPortBusy(Number(port))))

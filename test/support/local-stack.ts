@@ -7,6 +7,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { parseEnv } from 'node:util'
 import { z } from 'zod'
 import { findFreePort } from '../../src/local/free-port.ts'
+import { copyCheckout } from './copy-checkout.ts'
 
 /** What the tests read of `stack.env`. */
 const StackEnv = z.object({
@@ -26,7 +27,6 @@ export interface LocalStack {
   stop(): Promise<void>
 }
 
-const START = join(import.meta.dirname, '../../src/local/start.ts')
 const TIMEOUT_MS = 170_000
 
 /**
@@ -40,7 +40,9 @@ export async function startLocalStack(): Promise<LocalStack> {
     return { env, stop: async () => {} }
   }
   const folder = await mkdtemp(join(tmpdir(), 'tenantkeep-stack-'))
-  const child = spawn(process.execPath, [START], {
+  const checkout = await copyCheckout()
+  const child = spawn(process.execPath, [join('src', 'local', 'start.ts')], {
+    cwd: checkout.folder,
     env: {
       ...process.env,
       TENANTKEEP_LOCAL_FOLDER: folder,
@@ -61,6 +63,7 @@ export async function startLocalStack(): Promise<LocalStack> {
     const hasEnded = child.exitCode !== null || child.signalCode !== null
     await end(child)
     await rm(folder, { recursive: true, force: true })
+    await checkout.remove()
     if (hasEnded)
       throw new Error(`The local stack ended by itself. It said:\n${said.slice(-4_000)}`)
   }

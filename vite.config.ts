@@ -1,6 +1,7 @@
 import type { ServerResponse } from 'node:http'
 import { createRequire, registerHooks } from 'node:module'
 import { join } from 'node:path'
+import { pathToFileURL } from 'node:url'
 import react from '@vitejs/plugin-react'
 import { defineConfig, type Plugin, type ViteDevServer } from 'vite'
 
@@ -48,7 +49,7 @@ function serveFunctions(): Plugin {
         dropFetchTiming(response)
         next()
       })
-      giveNetlifyItsTypeScript()
+      adaptNetlifyBundler()
       const { default: netlify } = await import('@netlify/vite-plugin')
       const plugins: unknown[] = netlify({
         blobs: { enabled: false },
@@ -75,17 +76,29 @@ function dropFetchTiming(response: ServerResponse): void {
 }
 
 /**
- * Netlify's bundler brings TypeScript 5, but a package that it uses is installed beside ours, version 7,
- * which has another programming interface; loading it ends in an error.
+ * Two changes to how Netlify's bundler finds its modules. It brings TypeScript 5, but a package that it
+ * uses is installed beside ours, version 7, which has another programming interface: loading it ends in
+ * an error. And its tracer of packages has nothing to do here (src/local/trace-own-files.mjs).
  */
-function giveNetlifyItsTypeScript(): void {
+function adaptNetlifyBundler(): void {
   const bundler = createRequire(join(repository, 'node_modules', 'precinct', 'package.json'))
   const typescript = bundler.resolve('typescript')
+  const tracer = pathToFileURL(join(repository, 'src', 'local', 'trace-own-files.mjs')).href
   registerHooks({
-    resolve: (specifier, context, next) =>
-      specifier === 'typescript' && context.parentURL?.includes('/ts-api-utils/')
-        ? next(typescript, context)
-        : next(specifier, context),
+    resolve: (specifier, context, next) => {
+      const { parentURL = '' } = context
+      if (specifier === 'typescript' && parentURL.includes('/ts-api-utils/')) {
+        return next(typescript, context)
+      }
+      const resolved = next(specifier, context)
+      return specifier === '@vercel/nft' && parentURL.includes('/zip-it-and-ship-it/')
+        ? {
+            ...resolved,
+            url: `${tracer}?original=${encodeURIComponent(resolved.url)}`,
+            format: 'module',
+          }
+        : resolved
+    },
   })
 }
 

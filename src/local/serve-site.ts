@@ -11,6 +11,7 @@ export async function serveSite(
 ): Promise<{ stop: () => Promise<void> }> {
   Object.assign(process.env, environment)
   const { createServer } = await import('vite')
+  const listeners = new Set(process.listeners('SIGTERM'))
   const server = await createServer({
     configFile: join(REPOSITORY, 'vite.config.ts'),
     configLoader: 'native',
@@ -18,6 +19,10 @@ export async function serveSite(
     clearScreen: false,
     server: { host: '127.0.0.1', port, strictPort: true },
   })
+  // Vite would end the process on a signal, in the middle of our stopping the rest.
+  for (const listener of process.listeners('SIGTERM')) {
+    if (!listeners.has(listener)) process.off('SIGTERM', listener)
+  }
   await server.listen()
   return { stop: () => server.close() }
 }

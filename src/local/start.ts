@@ -51,6 +51,13 @@ async function main(): Promise<void> {
     process.on(signal, () => void leave(0))
   }
   leaveWithParent()
+  // The emulator of the functions drops the error of a function that can't be built; that one function
+  // answers with it, and the stack goes on.
+  process.on('unhandledRejection', (error) => console.error(error))
+  process.on('uncaughtException', (error) => {
+    console.error(error)
+    void leave(1)
+  })
 
   const startedAt = Date.now()
   const settings = readStackSettings(process.env)

@@ -11,6 +11,7 @@ import { createClient } from '@supabase/supabase-js'
 import pg from 'pg'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { findFreePort, isPortBusy } from '../../src/local/free-port.ts'
+import { signalProcess } from '../../src/local/processes.ts'
 import { copyCheckout } from '../support/copy-checkout.ts'
 
 /** Loading everything and backing up five tenants, on two cores that others use too. */
@@ -97,7 +98,7 @@ function signalGroup(child: ChildProcess, signal: NodeJS.Signals): void {
   }
 }
 
-/** Every process that has the folder in its command line or its environment. */
+/** Every process that has the folder in its command line: the servers. */
 async function processesOf(where: string): Promise<string[]> {
   const lines = execFileSync('ps', ['-eo', 'pid=,args='], { encoding: 'utf8' }).split('\n')
   return lines.filter((line) => line.includes(where))
@@ -246,11 +247,13 @@ describe.skipIf(process.platform === 'win32')('npm start', () => {
   )
 
   test('leaves no process, no port and no stack.env behind after SIGTERM', async () => {
+    const pid = Number(await readFile(join(folder, 'stack.pid'), 'utf8'))
     signalGroup(first.child, 'SIGTERM')
     await untilStopped(first)
 
     const busy = await Promise.all(Object.values(ports).map((port) => isPortBusy(Number(port))))
     expect(await processesOf(folder)).toEqual([])
+    expect(signalProcess(pid, 0)).toBe(false)
     expect(busy).toEqual([false, false, false])
     expect((await readdir(folder)).sort()).toEqual(['data', 'elsewhere', 'secrets.json', 'storage'])
   })
@@ -265,13 +268,14 @@ describe.skipIf(process.platform === 'win32')('npm start', () => {
         renewed.ADMIN_DB_URL,
         `select to_regclass('public.organizations') as host, to_regclass('public.tenant_backups')::text as ours`,
       )
-      signalGroup(bare.child, 'SIGINT')
-      const status = await bare.ended
+      // npm alone, as a process manager does: it ends without a word to what it started.
+      bare.child.kill('SIGTERM')
+      await untilStopped(bare)
       expect(tables).toEqual([{ host: null, ours: 'tenant_backups' }])
       expect(renewed.CRON_SECRET).not.toBe(env.CRON_SECRET)
       expect(Object.keys(renewed).filter((name) => name.startsWith('DEMO_'))).toEqual([])
-      expect(status).toBe(0)
       expect(existsSync(join(folder, 'stack.env'))).toBe(false)
+      expect(await processesOf(folder)).toEqual([])
     },
     START_MS,
   )

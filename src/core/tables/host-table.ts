@@ -15,7 +15,7 @@ export interface HostTable {
   foreignKeys: HostForeignKey[]
 }
 
-export interface HostColumn {
+interface HostColumn {
   name: string
   /** For a cast in SQL: without modifiers, quoted and schema-qualified unless built in. */
   type: string

@@ -55,7 +55,7 @@ export interface ProtectionReport {
   vanished: string[]
 }
 
-export interface ReportedTable {
+interface ReportedTable {
   schema: string
   name: string
   class: ClassifiedTable['classification']['class']

@@ -11,7 +11,7 @@ import { createClient } from '@supabase/supabase-js'
 import pg from 'pg'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { findFreePort, isPortBusy } from '../../src/local/free-port.ts'
-import { signalProcess } from '../../src/local/processes.ts'
+import { isProcess } from '../../src/local/processes.ts'
 import { copyCheckout } from '../support/copy-checkout.ts'
 
 /** Loading everything and backing up five tenants, on two cores that others use too. */
@@ -253,7 +253,7 @@ describe.skipIf(process.platform === 'win32')('npm start', () => {
 
     const busy = await Promise.all(Object.values(ports).map((port) => isPortBusy(Number(port))))
     expect(await processesOf(folder)).toEqual([])
-    expect(signalProcess(pid, 0)).toBe(false)
+    expect(await isProcess(pid, ['start.ts'])).toBe(false)
     expect(busy).toEqual([false, false, false])
     expect((await readdir(folder)).sort()).toEqual(['data', 'elsewhere', 'secrets.json', 'storage'])
   })

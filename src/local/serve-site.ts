@@ -3,7 +3,7 @@ import { REPOSITORY } from './migrations.ts'
 
 /**
  * Serves the page with Vite and the functions with Netlify's plugin, on one port. The functions see
- * `environment` as their own, as on Netlify; the page sees two public values of it (vite.config.ts).
+ * `environment` as their own, as on Netlify; the page sees two public values of it (src/page/vite.config.ts).
  */
 export async function serveSite(
   port: number,
@@ -13,7 +13,7 @@ export async function serveSite(
   const { createServer } = await import('vite')
   const listeners = new Set(process.listeners('SIGTERM'))
   const server = await createServer({
-    configFile: join(REPOSITORY, 'vite.config.ts'),
+    configFile: join(REPOSITORY, 'src', 'page', 'vite.config.ts'),
     configLoader: 'native',
     logLevel: 'warn',
     clearScreen: false,

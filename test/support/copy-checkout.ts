@@ -4,15 +4,7 @@ import { join } from 'node:path'
 import { REPOSITORY } from '../../src/local/migrations.ts'
 
 /** What a stack is made of. */
-const PARTS = [
-  'package.json',
-  'tsconfig.json',
-  'netlify.toml',
-  'vite.config.ts',
-  'netlify',
-  'src',
-  'supabase',
-]
+const PARTS = ['package.json', 'tsconfig.json', 'netlify.toml', 'netlify', 'src', 'supabase']
 
 /**
  * A copy of the checkout that shares its packages. Netlify's emulator keeps its working files in the

@@ -5,14 +5,15 @@ import { pathToFileURL } from 'node:url'
 import react from '@vitejs/plugin-react'
 import { defineConfig, type Plugin, type ViteDevServer } from 'vite'
 
-const repository = import.meta.dirname
+const page = import.meta.dirname
+const repository = join(page, '..', '..')
 
 /**
  * The page is built from `src/page`. Of the environment it gets two values, both public: the URL of the
  * Supabase project and its publishable key. No other variable can reach it, whatever its name.
  */
 export default defineConfig({
-  root: join(repository, 'src', 'page'),
+  root: page,
   envDir: false,
   envPrefix: ['VITE_SUPABASE_URL', 'VITE_SUPABASE_PUBLISHABLE_KEY'],
   define: {

@@ -58,6 +58,8 @@ function serveFunctions(): Plugin {
         edgeFunctions: { enabled: false },
         environmentVariables: { enabled: false },
         images: { enabled: false },
+        // Vite serves the page at its address by itself, and with the scripts that it adds.
+        redirects: { enabled: false },
       })
       for (const plugin of plugins) {
         if (isServerPlugin(plugin)) await plugin.configureServer(seen)

@@ -27,7 +27,7 @@ export function throwIfInterrupted(signal: AbortSignal | undefined): void {
 }
 
 /** What an aborted signal means: `backup_timed_out` for `AbortSignal.timeout`, else `backup_cancelled`. */
-export function interruption(signal: AbortSignal): BackupError {
+function interruption(signal: AbortSignal): BackupError {
   const { reason } = signal
   if (reason instanceof BackupError) return reason
   return reason instanceof DOMException && reason.name === 'TimeoutError'

@@ -1,4 +1,5 @@
 import { randomUUID } from 'node:crypto'
+import type { Context as NetlifyContext } from '@netlify/functions'
 import type { Logger } from 'pino'
 import type { z } from 'zod'
 import { BackupError } from '../core/errors.ts'
@@ -37,12 +38,15 @@ export interface Endpoint<Input> {
 
 /**
  * Makes a Netlify function of an endpoint: checks method, caller, input and schema, runs it, answers
- * JSON. The work is not tied to the request: a client that hangs up cancels nothing.
+ * JSON. The work is not tied to the request: a client that hangs up cancels nothing. The request's id is
+ * Netlify's own, so that our log lines and the platform's can be put side by side.
  */
-export function handle<Input>(endpoint: Endpoint<Input>): (request: Request) => Promise<Response> {
-  return async (request) => {
+export function handle<Input>(
+  endpoint: Endpoint<Input>,
+): (request: Request, netlify?: Pick<NetlifyContext, 'requestId'>) => Promise<Response> {
+  return async (request, netlify) => {
     const startedAt = new Date()
-    const requestId = randomUUID()
+    const requestId = netlify?.requestId || randomUUID()
     const log = getLogger().child({ request_id: requestId, endpoint: endpoint.name })
     const origins: string[] = []
     const answer = await answerRequest(endpoint, request, { startedAt, requestId, log, origins })

@@ -2,16 +2,15 @@ import { mkdir, realpath, rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import { parseArgs } from 'node:util'
 import { createClient } from '@supabase/supabase-js'
-import { z } from 'zod'
-import { DEMO_TENANTS, type DemoRole, listDemoPeople } from '../../supabase/demo/demo-tenants.ts'
-import { connectDatabase } from '../core/database/connect-database.ts'
+import { describeDemo, describeLogins } from './describe-demo.ts'
+import { describeBackups, takeDailyBackup } from './first-backup.ts'
 import { isPortBusy } from './free-port.ts'
 import { runScript } from './hosted-shape.ts'
 import { loadDemo, protectDemo } from './load-demo.ts'
 import { hasAllMigrations, pushMigrations } from './migrations.ts'
 import { placeDataFolder, startPostgres, stopLeftover } from './postgres.ts'
 import { loadSecrets, type Secrets } from './secrets.ts'
-import { loadVite, serveSite } from './serve-site.ts'
+import { serveSite } from './serve-site.ts'
 import { removeStackEnv, writeStackEnv } from './stack-env.ts'
 import { StackIsRunning, takeStackLock } from './stack-lock.ts'
 import { PORTS, type PortName, readStackSettings, type StackSettings } from './stack-settings.ts'
@@ -52,6 +51,13 @@ async function main(): Promise<void> {
     process.on(signal, () => void leave(0))
   }
   leaveWithParent()
+  // The emulator of the functions drops the error of a function that can't be built; that one function
+  // answers with it, and the stack goes on.
+  process.on('unhandledRejection', (error) => console.error(error))
+  process.on('uncaughtException', (error) => {
+    console.error(error)
+    void leave(1)
+  })
 
   const startedAt = Date.now()
   const settings = readStackSettings(process.env)
@@ -67,8 +73,14 @@ async function main(): Promise<void> {
   await requireFreePorts(settings)
   const secrets = await loadSecrets(folder)
 
-  loadVite().catch(() => {})
-  say('Postgres 17 …')
+  const environment = describeEnvironment(settings, secrets)
+  // Vite and the bundler of the functions load beside everything else; the functions are told where
+  // things will be.
+  const site = serveSite(ports.app, environment)
+  site.catch(() => {})
+  undo.push(async () => (await site.catch(() => undefined))?.stop())
+
+  say('Postgres 17')
   const postgres = await startPostgres({
     dataFolder: await placeDataFolder(join(folder, 'data')),
     port: ports.database,
@@ -79,19 +91,19 @@ async function main(): Promise<void> {
   const superuserUrl = postgres.url('supabase_admin')
   const adminUrl = postgres.url('postgres')
 
-  say('schemas of Auth and Storage, migrations (supabase db push) …')
+  say('schemas of Auth and Storage, our migrations')
   await createPlatformSchemas(superuserUrl)
   if (!(await hasAllMigrations(adminUrl))) await pushMigrations(adminUrl, leaving.signal)
   await runScript(adminUrl, `alter role tenantkeep_worker password '${secrets.workerPassword}'`)
 
   const hasDemo = !flags['no-demo']
   if (hasDemo) {
-    say('demonstration application, tables under protection …')
+    say('demonstration application, its tables under protection')
     await loadDemo({ adminUrl, superuserUrl, password: secrets.demoPassword })
     await protectDemo(adminUrl)
   }
 
-  say('Supabase API …')
+  say('Supabase API')
   const api = await startSupabaseApi({
     databaseUrl: superuserUrl,
     storageFolder: join(folder, 'storage'),
@@ -105,11 +117,44 @@ async function main(): Promise<void> {
   undo.push(() => api.stop())
   await createBucket(api.url, secrets.secretKey)
 
-  say('page and functions …')
+  say('page and functions')
+  await site
+
+  if (hasDemo) say('first backup of the day, through the function')
+  const backup = hasDemo ? await takeDailyBackup(environment, leaving.signal) : undefined
+  leaving.signal.throwIfAborted()
+  const { URL: _, ...shared } = environment
+  const envFile = await writeStackEnv(folder, {
+    ...shared,
+    ADMIN_DB_URL: adminUrl,
+    ...(hasDemo ? describeDemo(secrets.demoPassword) : {}),
+  })
+  console.log(
+    [
+      '',
+      ...(backup === undefined ? [] : [backup, '', ...(await describeBackups(adminUrl)), '']),
+      `Ready after ${((Date.now() - startedAt) / 1_000).toFixed(1)} s.`,
+      '',
+      `  Page          ${environment.APP_URL}`,
+      `  Supabase API  ${api.url}`,
+      `  Postgres      127.0.0.1:${ports.database}`,
+      `  Backups       bucket «${BUCKET}», private; on disk ${join(folder, 'storage', BUCKET)}`,
+      `  All of it     ${envFile} (URLs, keys, logins)`,
+      ...(hasDemo ? ['', ...describeLogins(secrets.demoPassword)] : []),
+      '',
+      'Ctrl-C stops everything; the data stay. npm start -- --reset begins afresh.',
+    ].join('\n'),
+  )
+}
+
+/** What the functions find in their environment. `ADMIN_DB_URL` is never among it. */
+function describeEnvironment({ ports }: StackSettings, secrets: Secrets) {
   const appUrl = `http://localhost:${ports.app}`
-  const environment = {
+  return {
+    // Netlify's own name for where the site is.
+    URL: appUrl,
     APP_URL: appUrl,
-    SUPABASE_URL: api.url,
+    SUPABASE_URL: `http://localhost:${ports.api}`,
     SUPABASE_PUBLISHABLE_KEY: secrets.publishableKey,
     SUPABASE_SECRET_KEY: secrets.secretKey,
     SUPABASE_DB_URL: `postgres://tenantkeep_worker:${secrets.workerPassword}@127.0.0.1:${ports.database}/postgres`,
@@ -118,32 +163,6 @@ async function main(): Promise<void> {
     BACKUP_SIGNING_KEY: secrets.signingKey,
     BACKUP_STORE: `supabase://${BUCKET}`,
   }
-  const site = await serveSite(ports.app, { ...environment, URL: appUrl })
-  undo.push(() => site.stop())
-
-  const backup = hasDemo ? await takeDailyBackup(appUrl, secrets.cronSecret) : undefined
-  leaving.signal.throwIfAborted()
-  const envFile = await writeStackEnv(folder, {
-    ...environment,
-    ADMIN_DB_URL: adminUrl,
-    ...(hasDemo ? describeDemo(secrets) : {}),
-  })
-  const seconds = ((Date.now() - startedAt) / 1_000).toFixed(1)
-  console.log(
-    [
-      '',
-      ...(backup === undefined ? [] : await describeBackup(adminUrl, folder, backup)),
-      `Ready after ${seconds} s.`,
-      '',
-      `  Page          ${appUrl}`,
-      `  Supabase API  ${api.url}`,
-      `  Postgres      127.0.0.1:${ports.database}`,
-      `  All of it     ${envFile} (URLs, keys, logins)`,
-      ...(hasDemo ? ['', ...describeLogins(secrets)] : []),
-      '',
-      'Ctrl-C stops everything; the data stay. npm start -- --reset begins afresh.',
-    ].join('\n'),
-  )
 }
 
 const BUCKET = 'backups'
@@ -204,103 +223,6 @@ async function createBucket(url: string, secretKey: string): Promise<void> {
   if (data.some(({ name }) => name === BUCKET)) return
   const created = await storage.createBucket(BUCKET, { public: false })
   if (created.error !== null) throw created.error
-}
-
-const DailyBackup = z.object({
-  message: z.string().optional(),
-  error: z.object({ message: z.string() }).optional(),
-})
-
-/** Calls the real endpoint, as a cron service does, and returns what it says of itself. */
-async function takeDailyBackup(appUrl: string, cronSecret: string): Promise<string> {
-  say('first backup, through the function …')
-  const answer = await fetch(`${appUrl}/.netlify/functions/daily-tenant-backup`, {
-    method: 'POST',
-    headers: { authorization: `Bearer ${cronSecret}` },
-    signal: leaving.signal,
-  })
-  const text = await answer.text()
-  const read = DailyBackup.safeParse(parseJson(text))
-  const said = read.data?.error?.message ?? read.data?.message ?? text.slice(0, 300)
-  return `daily-tenant-backup answered ${answer.status}: ${said}`
-}
-
-function parseJson(text: string): unknown {
-  try {
-    return JSON.parse(text)
-  } catch {
-    return undefined
-  }
-}
-
-async function describeBackup(adminUrl: string, folder: string, said: string): Promise<string[]> {
-  const admin = connectDatabase({ url: adminUrl })
-  try {
-    const { rows } = await admin.query<{
-      name: string
-      tables: number
-      records: string
-      size: string
-      id: string
-    }>(
-      `select distinct on (organization_id) organization_name as name, organization_id as id,
-         total_tables as tables, total_records as records, total_size as size
-       from public.tenant_backups where status = 'complete'
-       order by organization_id, created_at desc`,
-    )
-    const total = (key: 'records' | 'size') => rows.reduce((sum, row) => sum + Number(row[key]), 0)
-    return [
-      said,
-      '',
-      ...rows.map(
-        (row) =>
-          `  ${row.name.padEnd(32)}${count(row.records).padStart(9)} rows ${megabytes(row.size).padStart(9)}`,
-      ),
-      `  ${`${rows.length} tenants`.padEnd(32)}${count(total('records')).padStart(9)} rows ${megabytes(total('size')).padStart(9)}`,
-      '',
-      `Stored in the private bucket «${BUCKET}»; the objects lie in ${join(folder, 'storage', BUCKET)}`,
-      '',
-    ]
-  } finally {
-    await admin.close()
-  }
-}
-
-const count = (value: string | number) => Number(value).toLocaleString('en-US')
-const megabytes = (bytes: string | number) => `${(Number(bytes) / 1e6).toFixed(2)} MB`
-
-function personOf(tenant: number, role: DemoRole) {
-  const person = listDemoPeople(DEMO_TENANTS).find(
-    (candidate) => candidate.tenantId === DEMO_TENANTS[tenant]?.id && candidate.role === role,
-  )
-  if (person === undefined) throw new Error(`The demonstration has no ${role} in tenant ${tenant}.`)
-  return person
-}
-
-function describeDemo(secrets: Secrets): Record<string, string> {
-  const owner = personOf(0, 'owner')
-  const other = personOf(1, 'owner')
-  return {
-    DEMO_TENANT_ID: owner.tenantId,
-    DEMO_OTHER_TENANT_ID: other.tenantId,
-    DEMO_OWNER_EMAIL: owner.email,
-    DEMO_OWNER_PASSWORD: secrets.demoPassword,
-    DEMO_MEMBER_EMAIL: personOf(0, 'member').email,
-    DEMO_MEMBER_PASSWORD: secrets.demoPassword,
-    DEMO_OTHER_OWNER_EMAIL: other.email,
-    DEMO_OTHER_OWNER_PASSWORD: secrets.demoPassword,
-  }
-}
-
-function describeLogins(secrets: Secrets): string[] {
-  const people = [personOf(0, 'owner'), personOf(0, 'member'), personOf(1, 'owner')]
-  return [
-    `Sign in with one of these and the password ${secrets.demoPassword}`,
-    '',
-    ...people.map(
-      ({ email, role, tenantName }) => `  ${email.padEnd(40)}${role.padEnd(8)}${tenantName}`,
-    ),
-  ]
 }
 
 await main().catch(async (error: unknown) => {

@@ -6,7 +6,7 @@ import { correctStorage } from './correct-storage.ts'
 import { createFileStorage } from './file-storage.ts'
 import { applyHostedShape, createApiRoles } from './hosted-shape.ts'
 
-export interface ApiKeys {
+interface ApiKeys {
   publishable: string
   secret: string
   /** Signs the tokens of signed-in users. */

@@ -31,7 +31,11 @@ export class RequestFailed extends Error {
   }
 }
 
-const time = z.iso.datetime({ offset: true }).transform((text) => new Date(text))
+/** As JSON has it, or as Postgres writes it: the emulated API answers `2026-11-20 02:00:04.5+00`. */
+const time = z
+  .string()
+  .transform((text) => new Date(text.replace(' ', 'T').replace(/([+-]\d\d)$/, '$1:00')))
+  .refine((date) => !Number.isNaN(date.getTime()), 'is not a time')
 const count = z.number().nonnegative()
 
 /** What differs from the complete backup before; `rowsBefore` or `rowsAfter` is null where a table came or went. */
@@ -133,7 +137,7 @@ export interface Page<T> {
 }
 
 /** What a list can be ordered by. */
-export const BACKUP_ORDERS = {
+const BACKUP_ORDERS = {
   taken: 'created_at',
   rows: 'total_records',
   size: 'total_size',

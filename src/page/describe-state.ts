@@ -32,7 +32,7 @@ export const TONES: Record<Tone, { colour: string; icon: IconName }> = {
 }
 
 /** A day, and two hours for a daily run that is late or long. */
-export const OVERDUE_MS = 26 * 3_600_000
+const OVERDUE_MS = 26 * 3_600_000
 /** A backup that still runs after this most likely lost its process. */
 const STUCK_MS = 20 * 60_000
 

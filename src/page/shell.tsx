@@ -8,7 +8,7 @@ import { SignIn } from './sign-in.tsx'
 import { TenantBackupRestore } from './tenant-backup-restore.tsx'
 import { theme } from './theme.ts'
 
-export const PAGE_PATH = '/tenant-backup-restore'
+const PAGE_PATH = '/tenant-backup-restore'
 
 /** Public values, written into the page when it is built. */
 const Settings = z.object({

@@ -1,4 +1,5 @@
 import { Button, Paper, Skeleton, Text, ThemeIcon, Title } from '@mantine/core'
+import { Fragment } from 'react'
 import { describeState, type StateSentence, type TenantState, TONES } from './describe-state.ts'
 import { Icon } from './icons.tsx'
 import classes from './page.module.css'
@@ -57,7 +58,10 @@ function Evidence({ sentence: { tone, at, evidence } }: { sentence: StateSentenc
       <Text c="dimmed" mt={4}>
         {at !== null && <Time value={at} />}
         {evidence.map((part) => (
-          <span key={part}> · {part}</span>
+          <Fragment key={part}>
+            {' '}
+            <span className={classes.part}>· {part}</span>
+          </Fragment>
         ))}
       </Text>
     )

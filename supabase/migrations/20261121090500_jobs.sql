@@ -439,6 +439,19 @@ CREATE INDEX IF NOT EXISTS job_dep_parent_idx ON tenantkeep_jobs.job_dependency 
   ;
 INSERT INTO tenantkeep_jobs.version(version) VALUES ('43');
 
+-- pg-boss qualifies every name; the advisors want it said.
+do $$
+declare
+  job_function regprocedure;
+begin
+  for job_function in
+    select p.oid::regprocedure from pg_proc p where p.pronamespace = 'tenantkeep_jobs'::regnamespace
+  loop
+    execute format('alter function %s set search_path = pg_catalog, pg_temp', job_function);
+  end loop;
+end
+$$;
+
 revoke all on schema tenantkeep_jobs from public;
 revoke all on all functions in schema tenantkeep_jobs from public;
 grant usage on schema tenantkeep_jobs to tenantkeep_worker;

@@ -99,6 +99,7 @@ export async function openDataSet(options: DataSetOptions): Promise<DataSet> {
         )
         await makeDataSet({ superuserUrl, adminUrl, sizes: plan.sizes })
       }
+      await protectDemo(adminUrl)
       const prepared = await prepareWorker(adminUrl, plan.total)
       if (!isKept) await writeFile(stampFile, stamp)
       return {
@@ -160,8 +161,7 @@ async function makeDataSet({
       await generateDemo(session, { seed: SEED, sizes, shape: 'flat' })
       await mixRows(session)
     })
-    await protectDemo(adminUrl)
-    await admin.query('vacuum analyze')
+    await admin.withConnection((session) => session.query('vacuum analyze'))
   } finally {
     await admin.close()
   }
@@ -214,10 +214,10 @@ async function prepareWorker(
   }
 }
 
-/** What the data set depends on: its sizes, the demonstration, the migrations, what `init` writes. */
+/** What the rows depend on: sizes, demonstration, migrations. `init` runs anew each time. */
 async function digestSources(sizes: readonly number[]): Promise<string> {
-  const hash = createHash('sha256').update(JSON.stringify([SEED, sizes]))
-  for (const folder of ['supabase/migrations', 'supabase/demo', 'src/core/tables']) {
+  const hash = createHash('sha256').update(JSON.stringify([SEED, sizes, 'mixed']))
+  for (const folder of ['supabase/migrations', 'supabase/demo']) {
     for (const name of (await readdir(join(REPOSITORY, folder))).sort()) {
       hash.update(name).update(await readFile(join(REPOSITORY, folder, name)))
     }

@@ -76,10 +76,7 @@ describe('variables of the environment in the documents', () => {
     ...readTableRows(readSection(operations, 'Environment')),
     ...readTableRows(readSection(architecture, 'Working on it')),
   ].map(([name]) => name ?? '')
-  const product = [
-    ...readSources('src', 'netlify'),
-    ...['vite.config.ts'].map((path) => ({ path, text: readText(path) })),
-  ]
+  const product = [...readSources('src', 'netlify')]
 
   test('are all that the code reads', () => {
     const read = new Set(product.flatMap(({ text }) => readVariables(text)))

@@ -65,7 +65,7 @@ test('creates one backup on a double click, and shows it verified with its name 
   await dialog.getByRole('button', { name: 'Create backup' }).dblclick()
 
   await see(page.getByText('Backup complete', { exact: true }))
-  await see(page.getByText(/rows in 24 tables, verified/))
+  await see(page.getByText(/rows in \d+ tables, verified/))
   const row = backupRows(page).filter({ hasText: 'Before the price import' })
   await see(row.getByText('Prices for 2027 are imported this afternoon.'))
   await see(row.getByText('Manual', { exact: true }))
@@ -75,9 +75,6 @@ test('creates one backup on a double click, and shows it verified with its name 
 
   await page.getByRole('button', { name: 'Dismiss' }).click()
   expect(new URL(page.url()).searchParams.get('run')).toBeNull()
-  await page.setViewportSize({ width: 1280, height: 640 })
-  await page.mouse.move(0, 0)
-  await page.screenshot({ path: join(SCREENSHOTS, 'page.png') })
 })
 
 test('finds a running backup again after a reload, and starts no second one', async () => {

@@ -1,4 +1,4 @@
-import { Readable } from 'node:stream'
+import { Readable, Writable } from 'node:stream'
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Connection, Database, QueryResult } from '../../src/core/database/database.ts'
 import { BackupError } from '../../src/core/errors.ts'
@@ -51,24 +51,23 @@ export class FaultyDatabase implements Database {
       copyOut: (sql) => {
         const fault = this.#note('copyOut', sql)
         if (fault === null) return connection.copyOut(sql)
-        if (fault.how === 'hang') {
-          fault.onHang?.()
-          return new Readable({ read: () => {} })
-        }
-        return Readable.from(failInTheMiddle(connection.copyOut(sql), fault))
+        if (fault.how !== 'hang')
+          return Readable.from(failInTheMiddle(connection.copyOut(sql), fault))
+        fault.onHang?.()
+        return new Readable({ read: () => {} })
       },
       copyIn: (sql) => {
         const fault = this.#note('copyIn', sql)
-        const stream = connection.copyIn(sql)
         if (fault?.how === 'hang') {
           fault.onHang?.()
-          stream.cork()
-        } else if (fault?.how === 'cut') {
-          void fault.onCut?.()
-        } else if (fault !== null) {
-          stream.destroy(failure(fault))
+          return new Writable({ write: () => {} })
         }
-        return stream
+        if (fault !== null && fault.how !== 'cut') {
+          // What happens on the way to the server: it never learns of the copy.
+          return new Writable({ write: (_chunk, _encoding, done) => done(failure(fault)) })
+        }
+        void fault?.onCut?.()
+        return connection.copyIn(sql)
       },
     }
   }
@@ -86,9 +85,8 @@ export class FaultyDatabase implements Database {
 
   async #run<T>(kind: DatabaseCall, sql: string, act: () => Promise<T>): Promise<T> {
     const fault = this.#note(kind, sql)
-    switch (fault?.how) {
-      case undefined:
-        return act()
+    if (fault === null) return act()
+    switch (fault.how) {
       case 'after-success':
         await act()
         throw failure(fault)

@@ -14,7 +14,7 @@ import type { ProtectedTable } from '../../src/core/tables/protected-table.ts'
 import { quoteColumns } from '../../src/core/tables/quote-identifier.ts'
 
 /** The unpacked parts of one table, straight from the folder of a directory store. */
-export async function readRawParts(folder: string, table: SummaryTable): Promise<Buffer[]> {
+async function readRawParts(folder: string, table: SummaryTable): Promise<Buffer[]> {
   return Promise.all(
     table.parts.map(async (part) => unpackPart(await readFile(join(folder, part.path)), part)),
   )

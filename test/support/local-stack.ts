@@ -7,6 +7,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { parseEnv } from 'node:util'
 import { z } from 'zod'
 import { findFreePort } from '../../src/local/free-port.ts'
+import { copyCheckout } from './copy-checkout.ts'
 
 /** What the tests read of `stack.env`. */
 const StackEnv = z.object({
@@ -19,20 +20,29 @@ const StackEnv = z.object({
   DEMO_MEMBER_EMAIL: z.string(),
   DEMO_MEMBER_PASSWORD: z.string(),
 })
-export type StackEnv = z.infer<typeof StackEnv>
+type StackEnv = z.infer<typeof StackEnv>
 
 export interface LocalStack {
   env: StackEnv
   stop(): Promise<void>
 }
 
-const START = join(import.meta.dirname, '../../src/local/start.ts')
 const TIMEOUT_MS = 170_000
 
-/** Starts what `npm start` starts, on free ports and in a folder of its own, and waits until it is ready. */
+/**
+ * Starts what `npm start` starts, on free ports and in a folder of its own, and waits until it is ready.
+ * `TEST_STACK_ENV` names the `stack.env` of one that runs already: quicker while a test is written.
+ */
 export async function startLocalStack(): Promise<LocalStack> {
+  const running = process.env.TEST_STACK_ENV
+  if (running !== undefined) {
+    const env = StackEnv.parse(parseEnv(await readFile(running, 'utf8')))
+    return { env, stop: async () => {} }
+  }
   const folder = await mkdtemp(join(tmpdir(), 'tenantkeep-stack-'))
-  const child = spawn(process.execPath, [START], {
+  const checkout = await copyCheckout()
+  const child = spawn(process.execPath, [join('src', 'local', 'start.ts')], {
+    cwd: checkout.folder,
     env: {
       ...process.env,
       TENANTKEEP_LOCAL_FOLDER: folder,
@@ -50,13 +60,17 @@ export async function startLocalStack(): Promise<LocalStack> {
     said += chunk.toString()
   })
   const stop = async () => {
+    const hasEnded = child.exitCode !== null || child.signalCode !== null
     await end(child)
     await rm(folder, { recursive: true, force: true })
+    await checkout.remove()
+    if (hasEnded)
+      throw new Error(`The local stack ended by itself. It said:\n${said.slice(-4_000)}`)
   }
   try {
     return { env: await waitForEnv(child, join(folder, 'stack.env')), stop }
   } catch (cause) {
-    await stop()
+    await stop().catch(() => {})
     throw new Error(`The local stack did not start. It said:\n${said.slice(-4_000)}`, { cause })
   }
 }

@@ -12,9 +12,11 @@ import { type WrittenPart, writePart } from './write-part.ts'
 
 /** Parts that are compressed, stored and read back at the same time, while the next one fills. */
 const WRITERS = 3
+/** Of large parts only two, which keep two cores busy: each one more is 16 MiB of memory. */
+const BYTES_UNDER_WAY = 32 * 1024 * 1024
 const PROGRESS_EVERY_MS = 250
 
-export interface CopyProgress {
+interface CopyProgress {
   table: string
   rowsDone: number
   rowsTotal: number
@@ -98,6 +100,7 @@ class PartWriters {
   readonly #stop = new AbortController()
   readonly #running = new Set<Promise<void>>()
   readonly #parts = new Map<string, (WrittenPart | undefined)[]>()
+  #bytesUnderWay = 0
   #failure: { error: unknown } | undefined
   /** Fires when the backup is interrupted or a part failed. */
   readonly signal: AbortSignal
@@ -117,7 +120,11 @@ class PartWriters {
 
   /** Waits until a writer is free, then hands it the part. */
   async add(table: ProtectedTable, part: RawPart): Promise<void> {
-    while (this.#running.size >= WRITERS) {
+    const bytes = part.bytes.length
+    const isFull = () =>
+      this.#running.size >= WRITERS ||
+      (this.#running.size > 0 && this.#bytesUnderWay + bytes > BYTES_UNDER_WAY)
+    while (isFull()) {
       await interruptible(Promise.race(this.#running), this.signal)
     }
     if (this.#failure !== undefined) throw this.#failure.error
@@ -139,8 +146,12 @@ class PartWriters {
         this.#failure ??= { error }
         this.#stop.abort()
       })
-      .finally(() => this.#running.delete(work))
+      .finally(() => {
+        this.#running.delete(work)
+        this.#bytesUnderWay -= bytes
+      })
     this.#running.add(work)
+    this.#bytesUnderWay += bytes
   }
 
   /** All parts by table, in order. */

@@ -8,7 +8,7 @@ export interface BackupChanges {
   tables: ChangedTable[]
 }
 
-export interface ChangedTable {
+interface ChangedTable {
   name: string
   /** Null where the table was not in the previous backup. */
   rowsBefore: number | null

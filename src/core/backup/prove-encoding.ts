@@ -1,8 +1,8 @@
-import { hash } from 'node:crypto'
-import { finished } from 'node:stream/promises'
-import { DatabaseError } from 'pg'
+import { createHash } from 'node:crypto'
+import { Readable } from 'node:stream'
+import { pipeline } from 'node:stream/promises'
 import type { Connection } from '../database/database.ts'
-import { hasSqlstate } from '../database/sqlstates.ts'
+import { hasSqlstate, sqlstateOf } from '../database/sqlstates.ts'
 import { BackupError } from '../errors.ts'
 import { interruptible, interruptibleBytes } from '../interruptible.ts'
 import type { Store } from '../store/store.ts'
@@ -10,7 +10,6 @@ import { createStaged, decodeSelect, RAW_LINES, selectLines } from '../tables/en
 import type { ProtectedTable } from '../tables/protected-table.ts'
 import type { BackupWarning } from './backup-record.ts'
 import { readObject } from './check-object.ts'
-import { PartBuffers, PartCutter } from './cut-parts.ts'
 import type { Summary, SummaryPart, SummaryTable } from './summary.ts'
 import { blankFraming, unpackPart } from './unpack-part.ts'
 
@@ -71,8 +70,6 @@ async function proveTable(
   try {
     encoded = await encodeAgain(connection, table, lines, signal)
   } catch (error) {
-    // A connection that is gone says nothing about the encoding.
-    if (!(error instanceof DatabaseError) || error.severity === 'FATAL') throw error
     if (hasSqlstate(error, 'undefinedTable', 'undefinedColumn', 'lockNotAvailable')) {
       throw new BackupError(
         'registry_changed',
@@ -80,9 +77,12 @@ async function proveTable(
         { cause: error },
       )
     }
-    if (!hasSqlstate(error, 'insufficientPrivilege')) throw notExact(table, error)
-    await connection.query('rollback')
-    return false
+    if (hasSqlstate(error, 'insufficientPrivilege')) {
+      await connection.query('rollback')
+      return false
+    }
+    // What else goes wrong (a lost connection, a full disk) says nothing about the encoding.
+    throw isAboutValues(error) ? notExact(table, error) : error
   }
   if (encoded !== part.raw_sha256) throw notExact(table)
   return true
@@ -99,30 +99,34 @@ async function encodeAgain(
      create temp table tenantkeep_lines (line text)`,
   )
   const copy = connection.copyIn(`copy ${LINES} from stdin ${RAW_LINES}`)
-  const loaded = finished(copy)
-  for (let at = 0; at < lines.length; at += COPY_CHUNK_BYTES) {
-    copy.write(lines.subarray(at, at + COPY_CHUNK_BYTES))
-  }
-  copy.end()
-  await interruptible(loaded, signal)
+  // With backpressure: otherwise the whole part would be in memory a second time, as unsent messages.
+  await interruptible(pipeline(Readable.from(inChunks(lines)), copy), signal)
   await connection.query(createStaged(table, STAGED))
   await connection.query(
     `insert into ${STAGED} ${decodeSelect(table, { lines: LINES, staged: STAGED })}`,
   )
-  const cutter = new PartCutter(
-    table.label,
-    { maxRowBytes: lines.length + 1024, partBytes: lines.length + 1024 },
-    new PartBuffers(),
-  )
-  const parts = []
+  const digest = createHash('sha256')
+  let isFirst = true
   const again = connection.copyOut(selectLines(table, { relation: STAGED }))
   for await (const chunk of interruptibleBytes(again, signal)) {
-    parts.push(...cutter.push(chunk))
+    // Framed as one part: the first row's line begins with the bracket.
+    digest.update(isFirst ? '[' : '')
+    digest.update(isFirst ? chunk.subarray(1) : chunk)
+    isFirst = false
   }
-  parts.push(...cutter.finish())
   await connection.query('rollback')
-  const [only] = parts
-  return only === undefined || parts.length > 1 ? '' : hash('sha256', only.bytes, 'hex')
+  return digest.update(']\n').digest('hex')
+}
+
+function* inChunks(bytes: Buffer): Generator<Buffer> {
+  for (let at = 0; at < bytes.length; at += COPY_CHUNK_BYTES) {
+    yield bytes.subarray(at, at + COPY_CHUNK_BYTES)
+  }
+}
+
+/** Data exceptions, missing functions and operators, failed checks, what a type's input raises. */
+function isAboutValues(error: unknown): boolean {
+  return /^(22|23|42|0A|P0|XX)/.test(sqlstateOf(error) ?? '')
 }
 
 function notExact(table: ProtectedTable, cause?: unknown): BackupError {

@@ -1,5 +1,5 @@
 import type { Services } from '../services.ts'
-import { dayPrefix } from '../store/object-path.ts'
+import { dayPrefix, stampOf } from '../store/object-path.ts'
 import { BACKUP_JSON, type Backup } from './backup-record.ts'
 import { loadSummary } from './load-summary.ts'
 
@@ -19,17 +19,19 @@ export async function removeFailedObjects(services: Services, tenantId: string):
   const attempts = await findFailedAttempts(services, tenantId)
   if (attempts.length === 0) return 0
 
+  const byStamp = new Map(attempts.map((attempt) => [attempt.stamp, attempt]))
   const prefixes = new Set(attempts.map((attempt) => dayPrefix(tenantId, attempt.stamp)))
-  const left: string[] = []
+  const left: { path: string; attempt: FailedAttempt }[] = []
   for (const prefix of prefixes) {
-    const objects = await store.list(prefix)
-    const isOfAttempt = (path: string) =>
-      attempts.some((attempt) => path.includes(`-${attempt.stamp}.`))
-    left.push(...objects.map((object) => object.path).filter(isOfAttempt))
+    for (const { path } of await store.list(prefix)) {
+      const attempt = byStamp.get(stampOf(path) ?? '')
+      if (attempt !== undefined) left.push({ path, attempt })
+    }
   }
   if (left.length > 0) {
-    const named = await readNamedPaths(services, tenantId, attempts)
-    await store.remove(left.filter((path) => !named.has(path)))
+    const since = left.map(({ attempt }) => attempt.createdAt).sort()[0] ?? '-infinity'
+    const named = await readNamedPaths(services, tenantId, since)
+    await store.remove(left.map(({ path }) => path).filter((path) => !named.has(path)))
   }
 
   // A process that lost its session may still be sending its last object: look again for an hour.
@@ -49,24 +51,23 @@ async function findFailedAttempts(
   const { rows } = await tenants.catalog.query<FailedAttempt>(
     `select id, object_stamp as stamp, created_at as "createdAt" from public.tenant_backups
      where organization_id = $1 and store_url = $2 and status in ('failed', 'cancelled')
-       and objects_removed_at is null
-     order by created_at limit 100`,
+       and objects_removed_at is null`,
     [tenantId, store.url],
   )
   return rows
 }
 
-/** Every path that complete backups since the first of these attempts name. */
+/** Every path that complete backups since this time name; none before could know of the attempts. */
 async function readNamedPaths(
   services: Services,
   tenantId: string,
-  attempts: readonly FailedAttempt[],
+  since: string,
 ): Promise<Set<string>> {
   const { rows } = await services.tenants.catalog.query<{ backup: Backup }>(
     `select ${BACKUP_JSON} as backup from public.tenant_backups b
      where b.organization_id = $1 and b.store_url = $2 and b.status = 'complete'
        and b.completed_at >= $3::timestamptz`,
-    [tenantId, services.store.url, attempts[0]?.createdAt ?? '-infinity'],
+    [tenantId, services.store.url, since],
   )
   const named = new Set<string>()
   for (const { backup } of rows) {

@@ -4,7 +4,7 @@ import { z } from 'zod'
 import { BackupError } from '../errors.ts'
 
 /** A key that signs summaries; `id` says which one it was, so that keys can be changed. */
-export interface SigningKey {
+interface SigningKey {
   id: string
   secret: Buffer
 }

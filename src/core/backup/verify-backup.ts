@@ -8,7 +8,7 @@ import { loadSummary } from './load-summary.ts'
 import type { Summary, SummaryPart } from './summary.ts'
 import { unpackPart } from './unpack-part.ts'
 
-export interface Finding {
+interface Finding {
   /** `object_missing`, `backup_damaged`. */
   code: string
   message: string

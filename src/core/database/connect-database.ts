@@ -4,6 +4,7 @@ import { from as copyFrom, to as copyTo } from 'pg-copy-streams'
 import { BackupError } from '../errors.ts'
 import { toBackupError } from './connection-errors.ts'
 import type { Connection, Database, QueryResult } from './database.ts'
+import { encryptConnection } from './encrypt-connection.ts'
 import { pinSession, type SessionKind } from './session.ts'
 
 export interface DatabaseOptions {
@@ -102,7 +103,7 @@ class TimedClient extends pg.Client {
 function createPool(url: string, kind: SessionKind, max: number, applicationName: string): pg.Pool {
   const pool = new pg.Pool({
     Client: TimedClient,
-    connectionString: url,
+    connectionString: encryptConnection(url),
     max,
     application_name: applicationName,
     keepAlive: true,

@@ -1,7 +1,7 @@
 import { DatabaseError } from 'pg'
 
 /** The SQLSTATEs that this code base looks at, by name. Classes of two letters are matched by `hasSqlstate`. */
-export const SQLSTATE = {
+const SQLSTATE = {
   connectionException: '08',
   invalidAuthorization: '28',
   invalidCatalogName: '3D000',

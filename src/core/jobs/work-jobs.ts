@@ -230,7 +230,8 @@ async function workJob(place: Workplace, claimed: ClaimedJob): Promise<boolean> 
 
 function mayTryAgain(queue: JobQueue, claimed: ClaimedJob, code: string): boolean {
   if (!queue.hasAttemptsLeft(claimed)) return false
-  // A tenant that is being restored may be busy for long, and our own end of time is nobody's fault.
+  // A tenant that is being restored may be busy for long, and who stops a process means no tenant. Running
+  // out of time does count: a tenant that never fits must end as failed, with that reason.
   if (code === 'tenant_busy' || code === 'backup_cancelled') return true
   return claimed.retryCount + 1 < MAX_ATTEMPTS
 }

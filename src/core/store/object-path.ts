@@ -76,6 +76,12 @@ export function dayPrefix(tenantId: string, stamp: string): string {
   return `${tenantPrefix(tenantId)}${dayOf(stamp)}/`
 }
 
+/** The stamp in the path of an object; undefined for what is not a path of ours. */
+export function stampOf(path: string): string | undefined {
+  const parts = PATH_SHAPE.exec(path)?.groups
+  return parts?.stamp ?? parts?.tableStamp
+}
+
 /**
  * Returns the path if it is one that the functions above can have built, else throws `path_refused`:
  * `..`, `%2e`, empty segments, a leading slash, backslashes, control characters, `?`, `#`, and

@@ -86,7 +86,7 @@ export async function findTouchedTables(
 }
 
 /** The statements that give a table its protection, in order; also what a review would read. */
-export function protectionStatements(
+function protectionStatements(
   table: { schema: string; name: string },
   protection: Protection,
   policyRole: string,

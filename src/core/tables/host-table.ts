@@ -27,6 +27,8 @@ export interface HostColumn {
   name: string
   /** For a cast in SQL: without modifiers, quoted and schema-qualified unless built in. */
   type: string
+  /** The schema of the type, unquoted; null for a built-in one. */
+  typeSchema: string | null
   isNullable: boolean
 }
 

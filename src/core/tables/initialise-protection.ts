@@ -200,7 +200,7 @@ async function initialise(
   await installSchema(connection)
   const rowExpressions = await writeOwnState(connection, plan)
   await protectHost(connection, plan, rowExpressions)
-  await probeAsOperator(connection, registry)
+  await probeAsOperator(connection, registry, rowExpressions)
   await recordOutcome(connection, tables)
   return { ...report, isApplied: true }
 }
@@ -555,7 +555,7 @@ function flagsFor(
 
 /**
  * Runs the administrator's conditions on no row, the way the census will: with nothing but pg_catalog in
- * the search path. Throws `invalid_request` with what Postgres says.
+ * the search path, and with a parameter, which leaves no room for a second statement. Throws `invalid_request` with what Postgres says.
  */
 async function checkPredicates(
   connection: Connection,
@@ -564,12 +564,13 @@ async function checkPredicates(
 ): Promise<void> {
   for (const [name, predicate] of custom) {
     const table = findTable(catalog, name, '--custom')
-    const condition = predicate.replaceAll('{tenant}', () => 'null::text')
+    const condition = predicate.replaceAll('{tenant}', () => '$1::text')
     try {
       await inTransaction(connection, async () => {
         await connection.query('set local search_path = pg_catalog, pg_temp')
         await connection.query(
-          `select ${fromClause(table)} as owner_1 where (${condition}\n) limit 0`,
+          `select ${fromClause(table)} as owner_1 where (${condition}) limit 0`,
+          [null],
         )
       })
     } catch (error) {
@@ -736,6 +737,7 @@ async function protectTables(
             kind: isWritable(registry, entry) ? 'confined' : 'confined-readonly',
             rowExpression,
             enableRowSecurity: toEnable.has(table),
+            typeSchemas: [...new Set(table.columns.flatMap((column) => column.typeSchema ?? []))],
           }
         : { kind: 'shared' }
     await applyProtection(connection, table, protection, policyRole)
@@ -767,17 +769,22 @@ async function findPolicyRole(connection: Connection): Promise<string> {
 }
 
 /**
- * Reads nothing from every table as the operator: finds missing grants and host policies that need what
+ * Reads nothing from every table as the operator, with the condition that every read repeats: finds missing grants and host policies that need what
  * the operator lacks, now instead of tonight.
  */
-async function probeAsOperator(connection: Connection, registry: Registry): Promise<void> {
+async function probeAsOperator(
+  connection: Connection,
+  registry: Registry,
+  rowExpressions: ReadonlyMap<string, string | null>,
+): Promise<void> {
   const failures: { table: string; reason: string }[] = []
   for (const entry of registry.values()) {
     if (entry.classification.class === 'excluded') continue
     await connection.query('begin')
     try {
       await connection.query('set local role tenantkeep_operator')
-      await connection.query(`select ${fromClause(entry.table)} limit 0`)
+      const condition = rowExpressions.get(tableName(entry.table)) ?? 'true'
+      await connection.query(`select ${fromClause(entry.table)} where ${condition} limit 0`)
       const { rows: rights } = await connection.query<{ missing: boolean }>(
         `select not (has_table_privilege($1::regclass, 'select') and ($2 or (
            has_table_privilege($1::regclass, 'insert') and has_table_privilege($1::regclass, 'update')

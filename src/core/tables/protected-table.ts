@@ -1,5 +1,5 @@
 /** How a column's value is written into a line and read back; docs/format.md has the table. */
-export type ColumnEncoding =
+type ColumnEncoding =
   /** A built-in scalar whose JSON form loses nothing: `to_json(x)`. */
   | 'scalar'
   /** jsonb: nested as its own text; an SQL null leaves the key out, a JSON null is `null`. */
@@ -23,7 +23,7 @@ export interface Column {
   isIdentity: boolean
 }
 
-export interface PrimaryKeyColumn {
+interface PrimaryKeyColumn {
   name: string
   /** Ordered `collate "C"`, so that equal data gives equal bytes on every server. */
   isText: boolean

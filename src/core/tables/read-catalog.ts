@@ -13,7 +13,14 @@ const HostTableRow = z.object({
   rules: z.array(z.string()),
   restrictivePolicies: z.array(z.string()),
   foreignOwner: z.string().nullable(),
-  columns: z.array(z.object({ name: z.string(), type: z.string(), isNullable: z.boolean() })),
+  columns: z.array(
+    z.object({
+      name: z.string(),
+      type: z.string(),
+      typeSchema: z.string().nullable(),
+      isNullable: z.boolean(),
+    }),
+  ),
   primaryKey: z.array(z.string()),
   uniqueKeys: z.array(z.array(z.string())),
   foreignKeys: z.array(
@@ -62,6 +69,10 @@ const READ_HOST_TABLES = `
         'type', case when ty.typnamespace = 'pg_catalog'::regnamespace
           then pg_catalog.format_type(a.atttypid, -1)
           else format('%s.%I', ty.typnamespace::regnamespace, ty.typname) end,
+        'typeSchema', (
+          select tn.nspname from pg_catalog.pg_namespace tn
+          where tn.oid = ty.typnamespace and tn.nspname <> 'pg_catalog'
+        ),
         'isNullable', not a.attnotnull
       ) order by a.attnum), '[]')
       from pg_catalog.pg_attribute a

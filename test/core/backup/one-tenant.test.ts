@@ -179,7 +179,10 @@ test.each(DAMAGES)('%s: nothing is read, and the table is named', async (_, dama
       actor: SYSTEM,
       onProgress: ({ phase }) => calls.push(phase),
     }),
-  ).rejects.toMatchObject({ code: 'confinement_broken', message: /customers/ })
+  ).rejects.toMatchObject({
+    code: 'confinement_broken',
+    message: expect.stringMatching(/customers/),
+  })
   expect(calls).not.toContain('copying')
 
   const { using, check } = saved.rows[0] ?? { using: 'false', check: 'false' }

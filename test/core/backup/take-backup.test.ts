@@ -205,6 +205,25 @@ test('does not inherit an object that was damaged since', async () => {
   expect((await verifyBackup(services, second.backup.id)).isIntact).toBe(true)
 })
 
+test.each([
+  ['a part', 'json.gz'],
+  ['the summary', 'json'],
+])('%s that the store did not keep as it was sent makes the backup fail', async (_, ending) => {
+  // Not the first backup, whose proof of the encoding reads objects too.
+  await takeBackup(services, manual)
+  await database.admin.query(`update shop.accounts set balance = balance + 1`)
+  const lying = new FaultyStore(store.store)
+  lying.put = (path, body, type, signal) => {
+    const kept = Buffer.from(body)
+    if (path.endsWith(ending)) kept[kept.length >> 1] = (kept[kept.length >> 1] ?? 0) ^ 1
+    return store.store.put(path, kept, type, signal)
+  }
+  await expect(takeBackup({ ...services, store: lying }, manual)).rejects.toMatchObject({
+    code: 'backup_damaged',
+  })
+  expect((await readCatalog()).map((row) => row.status)).toEqual(['complete', 'failed'])
+})
+
 test('where the last summary cannot be trusted everything is stored anew, with a warning', async () => {
   const first = await takeBackup(services, manual)
   const rotated = { ...services, signingKeys: otherKeys() }

@@ -168,7 +168,9 @@ test.each(SUMMARY_DAMAGES)('a summary that is %s is found', async (_, damage, me
   const { isIntact, findings } = await verifyBackup(services, backup.id)
 
   expect(isIntact).toBe(false)
-  expect(findings).toMatchObject([{ table: null, path: backup.summaryPath, message }])
+  expect(findings).toMatchObject([
+    { table: null, path: backup.summaryPath, message: expect.stringMatching(message) },
+  ])
 })
 
 /** With our own key: what a faulty writer of ours would have signed. */
@@ -197,7 +199,9 @@ test('a signed row count that the file does not have is found', async () => {
     part.rows += 1
   })
   const { findings } = await verifyBackup(services, backup.id)
-  expect(findings).toMatchObject([{ table: 'shop.entries', message: /rows/ }])
+  expect(findings).toMatchObject([
+    { table: 'shop.entries', message: expect.stringMatching(/rows/) },
+  ])
 })
 
 test('two gzip members behind an honest digest are found', async () => {
@@ -211,7 +215,9 @@ test('two gzip members behind an honest digest are found', async () => {
     part.stored_sha256 = sha256(stored)
   })
   const { findings } = await verifyBackup(services, backup.id)
-  expect(findings).toMatchObject([{ table: 'shop.entries', message: /more than one gzip member/ }])
+  expect(findings).toMatchObject([
+    { table: 'shop.entries', message: expect.stringMatching(/more than one gzip member/) },
+  ])
 })
 
 test('a decompression bomb is not unpacked', async () => {
@@ -224,7 +230,9 @@ test('a decompression bomb is not unpacked', async () => {
   const before = process.memoryUsage().rss
   const { findings } = await verifyBackup(services, backup.id)
 
-  expect(findings).toMatchObject([{ table: 'shop.entries', message: /unpacked/ }])
+  expect(findings).toMatchObject([
+    { table: 'shop.entries', message: expect.stringMatching(/unpacked/) },
+  ])
   expect(process.memoryUsage().rss - before).toBeLessThan(100 * 1024 * 1024)
 })
 
@@ -235,7 +243,9 @@ test('a part that belongs to another tenant is found', async () => {
   if (foreign === undefined) throw new Error('no part')
   await signAnew((part) => Object.assign(part, foreign))
   const { findings } = await verifyBackup(services, backup.id)
-  expect(findings).toMatchObject([{ table: 'shop.entries', message: /of another tenant/ }])
+  expect(findings).toMatchObject([
+    { table: 'shop.entries', message: expect.stringMatching(/of another tenant/) },
+  ])
 })
 
 test('a catalog that tells other numbers than the signed summary is found', async () => {

@@ -53,7 +53,9 @@ describe('names as evidence', () => {
       hostTable('pairs', ['a', 'b'], [], { primaryKey: ['a', 'b'] }),
     )
     const candidatesOf = (name: string, type: string) =>
-      findCandidates(registry, { name, type, isNullable: false }, []).map(({ owner }) => owner.name)
+      findCandidates(registry, { name, type, typeSchema: null, isNullable: false }, []).map(
+        ({ owner }) => owner.name,
+      )
     expect({
       uuid: candidatesOf('whatever', 'uuid'),
       text: candidatesOf('whatever', 'text'),
@@ -74,7 +76,7 @@ describe('names as evidence', () => {
     const lines = hostTable('lines', ['id', 'bought_with bigint'], ['bought_with>orders.id'])
     const found = findCandidates(
       owners(orders),
-      { name: 'bought_with', type: 'bigint', isNullable: true },
+      { name: 'bought_with', type: 'bigint', typeSchema: null, isNullable: true },
       [orders, lines],
     )
     expect(found).toMatchObject([{ owner: { name: 'orders' }, isNamed: true }])

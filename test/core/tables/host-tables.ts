@@ -23,7 +23,12 @@ export function hostTable(
     foreignOwner: null,
     columns: columns.map((text) => {
       const [column = '', type = 'uuid'] = text.split(' ')
-      return { name: column.replace('?', ''), type, isNullable: column.endsWith('?') }
+      return {
+        name: column.replace('?', ''),
+        type,
+        typeSchema: null,
+        isNullable: column.endsWith('?'),
+      }
     }),
     primaryKey: [columns[0]?.split(' ')[0] ?? ''],
     uniqueKeys: [[columns[0]?.split(' ')[0] ?? '']],

@@ -508,6 +508,11 @@ describe('answers', () => {
       /orgs/,
     ],
     [
+      'a condition that ends in a comment',
+      { custom: ['blobs={tenant} = path -- so'] },
+      /can't read/,
+    ],
+    [
       'two statements',
       { custom: ['blobs={tenant} = path); drop table public.blobs; --'] },
       /can't read/,

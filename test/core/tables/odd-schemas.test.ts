@@ -49,9 +49,10 @@ const ODD: OddSchema[] = [
   {
     shape: 'char(n), varchar and domain ids, and names that need every kind of quoting',
     sql: `
-      create domain public."Mandant" as char(4) check (value <> '');
-      create table "Tenants ""A""" ("Id" public."Mandant" primary key, "select" text);
-      create table "x"";drop table y;--" ("Id" public."Mandant" not null, "a.b" varchar(9) primary key);
+      create schema "Types";
+      create domain "Types"."Mandant" as char(4) check (value <> '');
+      create table "Tenants ""A""" ("Id" "Types"."Mandant" primary key, "select" text);
+      create table "x"";drop table y;--" ("Id" char(4) not null, "a.b" varchar(9) primary key);
       create table "Größe $keys$ {tenant} %I" ("a.b" varchar(9) not null
         references "x"";drop table y;--" ("a.b"), "owner_1" int primary key);
       create table "${'n'.repeat(63)}" ("owner_1" int not null references "Größe $keys$ {tenant} %I");

@@ -299,13 +299,17 @@ describe('a path as SQL', () => {
         { class: 'root', tenantColumn: name, tenantType: 'uuid', parentColumn: null },
       ],
       [
-        { ...hostTable('x', ['id']), name, columns: [{ name, type: 'uuid', isNullable: false }] },
+        {
+          ...hostTable('x', ['id']),
+          name,
+          columns: [{ name, type: 'uuid', typeSchema: null, isNullable: false }],
+        },
         { class: 'direct', tenantColumn: name, tenantType: 'uuid', otherwise: [] },
       ],
       [
         {
           ...hostTable('child', ['id']),
-          columns: [{ name, type: 'uuid', isNullable: false }],
+          columns: [{ name, type: 'uuid', typeSchema: null, isNullable: false }],
         },
         { class: 'child', edges: [owner] },
       ],

@@ -1,9 +1,11 @@
+import { join } from 'node:path'
 import { defineConfig } from 'vitest/config'
 
 // Dates must not depend on where the tests run: a zone with an odd offset shows it. Before any worker starts.
 process.env.TZ = 'Asia/Kathmandu'
 
 export default defineConfig({
+  root: join(import.meta.dirname, '..'),
   test: {
     // Two cores are the least that tests are run on; Postgres wants one of them.
     maxWorkers: 2,

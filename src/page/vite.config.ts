@@ -1,17 +1,19 @@
 import type { ServerResponse } from 'node:http'
 import { createRequire, registerHooks } from 'node:module'
 import { join } from 'node:path'
+import { pathToFileURL } from 'node:url'
 import react from '@vitejs/plugin-react'
 import { defineConfig, type Plugin, type ViteDevServer } from 'vite'
 
-const repository = import.meta.dirname
+const page = import.meta.dirname
+const repository = join(page, '..', '..')
 
 /**
  * The page is built from `src/page`. Of the environment it gets two values, both public: the URL of the
  * Supabase project and its publishable key. No other variable can reach it, whatever its name.
  */
 export default defineConfig({
-  root: join(repository, 'src', 'page'),
+  root: page,
   envDir: false,
   envPrefix: ['VITE_SUPABASE_URL', 'VITE_SUPABASE_PUBLISHABLE_KEY'],
   define: {
@@ -48,7 +50,7 @@ function serveFunctions(): Plugin {
         dropFetchTiming(response)
         next()
       })
-      giveNetlifyItsTypeScript()
+      adaptNetlifyBundler()
       const { default: netlify } = await import('@netlify/vite-plugin')
       const plugins: unknown[] = netlify({
         blobs: { enabled: false },
@@ -56,6 +58,8 @@ function serveFunctions(): Plugin {
         edgeFunctions: { enabled: false },
         environmentVariables: { enabled: false },
         images: { enabled: false },
+        // Vite serves the page at its address by itself, and with the scripts that it adds.
+        redirects: { enabled: false },
       })
       for (const plugin of plugins) {
         if (isServerPlugin(plugin)) await plugin.configureServer(seen)
@@ -75,17 +79,29 @@ function dropFetchTiming(response: ServerResponse): void {
 }
 
 /**
- * Netlify's bundler brings TypeScript 5, but a package that it uses is installed beside ours, version 7,
- * which has another programming interface; loading it ends in an error.
+ * Two changes to how Netlify's bundler finds its modules. It brings TypeScript 5, but a package that it
+ * uses is installed beside ours, version 7, which has another programming interface: loading it ends in
+ * an error. And its tracer of packages has nothing to do here (src/local/trace-own-files.mjs).
  */
-function giveNetlifyItsTypeScript(): void {
+function adaptNetlifyBundler(): void {
   const bundler = createRequire(join(repository, 'node_modules', 'precinct', 'package.json'))
   const typescript = bundler.resolve('typescript')
+  const tracer = pathToFileURL(join(repository, 'src', 'local', 'trace-own-files.mjs')).href
   registerHooks({
-    resolve: (specifier, context, next) =>
-      specifier === 'typescript' && context.parentURL?.includes('/ts-api-utils/')
-        ? next(typescript, context)
-        : next(specifier, context),
+    resolve: (specifier, context, next) => {
+      const { parentURL = '' } = context
+      if (specifier === 'typescript' && parentURL.includes('/ts-api-utils/')) {
+        return next(typescript, context)
+      }
+      const resolved = next(specifier, context)
+      return specifier === '@vercel/nft' && parentURL.includes('/zip-it-and-ship-it/')
+        ? {
+            ...resolved,
+            url: `${tracer}?original=${encodeURIComponent(resolved.url)}`,
+            format: 'module',
+          }
+        : resolved
+    },
   })
 }
 

@@ -1,0 +1,44 @@
+import {
+  DEMO_TENANTS,
+  type DemoPerson,
+  type DemoRole,
+  listDemoPeople,
+} from '../../supabase/demo/demo-tenants.ts'
+
+/** The demonstration's part of `stack.env`: two tenants and who can sign in to them. */
+export function describeDemo(password: string): Record<string, string> {
+  const owner = findPerson(0, 'owner')
+  const member = findPerson(0, 'member')
+  const otherOwner = findPerson(1, 'owner')
+  return {
+    DEMO_TENANT_ID: owner.tenantId,
+    DEMO_OTHER_TENANT_ID: otherOwner.tenantId,
+    DEMO_OWNER_EMAIL: owner.email,
+    DEMO_OWNER_PASSWORD: password,
+    DEMO_MEMBER_EMAIL: member.email,
+    DEMO_MEMBER_PASSWORD: password,
+    DEMO_OTHER_OWNER_EMAIL: otherOwner.email,
+    DEMO_OTHER_OWNER_PASSWORD: password,
+  }
+}
+
+/** Who can sign in, for people. */
+export function describeLogins(password: string): string[] {
+  const people = [findPerson(0, 'owner'), findPerson(0, 'member'), findPerson(1, 'owner')]
+  const width = Math.max(...people.map(({ email }) => email.length))
+  return [
+    `Sign in with the password ${password} as`,
+    '',
+    ...people.map(
+      ({ email, role, tenantName }) => `  ${email.padEnd(width)}  ${role} of ${tenantName}`,
+    ),
+  ]
+}
+
+function findPerson(tenant: number, role: DemoRole): DemoPerson {
+  const person = listDemoPeople(DEMO_TENANTS).find(
+    (candidate) => candidate.tenantId === DEMO_TENANTS[tenant]?.id && candidate.role === role,
+  )
+  if (person === undefined) throw new Error(`The demonstration has no ${role} in tenant ${tenant}.`)
+  return person
+}

@@ -36,6 +36,9 @@ export async function startVersion(version: OtherVersion | undefined): Promise<V
     isDurable: false,
     ...(version === undefined ? {} : { version }),
     settings: { max_connections: '60', shared_buffers: '64MB' },
+  }).catch(async (error: unknown) => {
+    await rm(folder, { recursive: true, force: true })
+    throw error
   })
   const opened: Database[] = []
   const superuserUrl = (database?: string) => postgres.url('supabase_admin', database)

@@ -9,7 +9,12 @@ import type { Connection, Database } from '../database/database.ts'
 import { inTransaction } from '../database/in-transaction.ts'
 import { hasSqlstate } from '../database/sqlstates.ts'
 import { BackupError } from '../errors.ts'
-import { applyProtection, findTouchedTables, type Protection } from './apply-protection.ts'
+import {
+  applyProtection,
+  findPolicyRole,
+  findTouchedTables,
+  type Protection,
+} from './apply-protection.ts'
 import { countRowsOfNoTenant } from './count-rows-of-no-tenant.ts'
 import { type BindingPolicy, findBindingPolicies } from './find-binding-policies.ts'
 import type { Obstacle, OpenTable, Question } from './group-questions.ts'
@@ -758,14 +763,6 @@ async function releaseTables(connection: Connection, registry: Registry): Promis
     if (kept !== undefined && kept.classification.class !== 'excluded') continue
     await applyProtection(connection, table, { kind: 'none' }, policyRole)
   }
-}
-
-/** Before Postgres 16 the scope role can't exist, and our policies name the operator (see migration «roles»). */
-async function findPolicyRole(connection: Connection): Promise<string> {
-  const { rows } = await connection.query<{ role: string }>(
-    `select rolname as role from pg_catalog.pg_roles where rolname = 'tenantkeep_scope'`,
-  )
-  return rows[0]?.role ?? 'tenantkeep_operator'
 }
 
 /**

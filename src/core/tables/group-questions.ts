@@ -8,7 +8,7 @@ import type { Measurement } from './measure-rows.ts'
 import { type ClassifiedTable, edgesOf } from './ownership.ts'
 import { type Answer, type TableAnswer, toEdgeAnswer } from './read-answers.ts'
 
-export type QuestionKind =
+type QuestionKind =
   | 'subtenants'
   | 'enable_rls'
   | 'sleeping_policies'
@@ -22,7 +22,7 @@ export type QuestionKind =
   | 'unused'
   | 'others'
 
-export interface QuestionOption {
+interface QuestionOption {
   /** What `--answer <question>=<key>` takes. */
   key: string
   label: string
@@ -308,7 +308,7 @@ function excludeAll(tables: readonly string[], reason: string): Record<string, T
 }
 
 /** The classification as a person would have given it. */
-export function answerOf({ classification }: ClassifiedTable): TableAnswer {
+function answerOf({ classification }: ClassifiedTable): TableAnswer {
   const edges = edgesOf(classification).map(toEdgeAnswer)
   switch (classification.class) {
     case 'direct':

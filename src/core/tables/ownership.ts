@@ -1,7 +1,7 @@
 import type { HostTable } from './host-table.ts'
 
 /** The edge counts only for rows whose column has this value: the type of a type-and-id pair. */
-export interface EdgeCondition {
+interface EdgeCondition {
   column: string
   /** As an administrator wrote it; never a value read from rows. */
   value: string

@@ -72,7 +72,8 @@ begin
     'from %4$I.%5$I r left join tenantkeep.paused_tenants p on p.tenant_id = r.%1$I::text '
     'order by r.%1$I',
     root ->> 'key',
-    coalesce(pg_catalog.format('r.%I::text', root ->> 'name'), 'null::text'),
+    -- Not coalesce: format has no identifier for a null, which it refuses.
+    case when root ->> 'name' is null then 'null::text' else pg_catalog.format('r.%I::text', root ->> 'name') end,
     coalesce('(' || inactive || ')', 'false'),
     root ->> 'schema', root ->> 'table'
   );

@@ -12,7 +12,7 @@ import { type WrittenPart, writePart } from './write-part.ts'
 
 /** Parts that are compressed, stored and read back at the same time, while the next one fills. */
 const WRITERS = 3
-/** Of large parts only two, which keep two cores busy: each one more is 16 MiB of memory. */
+/** A row larger than a part is a part of its own: beyond this, one at a time. */
 const BYTES_UNDER_WAY = 32 * 1024 * 1024
 const PROGRESS_EVERY_MS = 250
 

@@ -8,7 +8,7 @@ import { BackupError } from '../errors.ts'
  */
 
 /** Raw bytes of a part, framing included. A larger row is a part of its own. */
-const PART_BYTES = 16 * 1024 * 1024
+const PART_BYTES = 8 * 1024 * 1024
 
 const COMMA = 0x2c
 const OPEN = 0x5b

@@ -32,10 +32,10 @@ export async function expectConfined(
   const tables = all.filter((table) => only.includes(table.label))
   for (const [index, tenant] of tenants.entries()) {
     const neighbour = tenants[1 - index] ?? ''
-    const trial: Trial = { database, tables, owns, tenant, neighbour }
+    const trial: Trial = { database, all, tables, owns, tenant, neighbour }
     await expectReads(trial)
     await expectUpdates(trial)
-    await expectDeletes(trial, all)
+    await expectDeletes(trial)
     await expectBackup(trial)
     expect(await listEscapes(trial)).toEqual([])
   }
@@ -43,6 +43,8 @@ export async function expectConfined(
 
 interface Trial {
   database: TestDatabase
+  all: readonly ProtectedTable[]
+  /** Of these, the ones to look at. */
   tables: readonly ProtectedTable[]
   owns: Record<string, string>
   tenant: string
@@ -82,10 +84,7 @@ async function expectUpdates({ database, tables, owns, tenant }: Trial): Promise
 }
 
 /** Deletes the whole tenant, from the deepest owned table upwards, and inserts it again from the root down. */
-async function expectDeletes(
-  { database, tables, owns, tenant }: Trial,
-  all: readonly ProtectedTable[],
-): Promise<void> {
+async function expectDeletes({ database, all, tables, owns, tenant }: Trial): Promise<void> {
   const writable = all.filter((table) => table.isWritable)
   await asSuperuser(database, async (session) => {
     const before = await readTables(session, tables, () => 'true')
@@ -178,7 +177,7 @@ async function listEscapes(trial: Trial): Promise<string[]> {
   const { database, tables, owns, tenant, neighbour } = trial
   const escapes: string[] = []
   for (const table of tables) {
-    const steps = await readSteps(database, table)
+    const steps = await readSteps(trial, table)
     const own = await readOneRow(trial, table, tenant)
     const foreign = await readOneRow(trial, table, neighbour)
     const refuse = async (what: string, statements: (string | [string, unknown[]])[]) => {
@@ -256,8 +255,7 @@ async function listEscapes(trial: Trial): Promise<string[]> {
   }
 }
 
-async function readSteps(database: TestDatabase, table: ProtectedTable): Promise<Step[]> {
-  const protectedTables = await readProtectedTables(database.worker)
+async function readSteps({ database, all }: Trial, table: ProtectedTable): Promise<Step[]> {
   const { rows: direct } = await database.admin.query<{ column: string }>(
     `select tenant_column as column from tenantkeep.tenant_tables
      where schema_name = $1 and table_name = $2 and tenant_column is not null`,
@@ -284,8 +282,7 @@ async function readSteps(database: TestDatabase, table: ProtectedTable): Promise
     })),
     ...edges.map(({ columns, schema, name, ownerColumns, condition }) => ({
       columns,
-      owner:
-        protectedTables.find((found) => found.schema === schema && found.name === name) ?? null,
+      owner: all.find((found) => found.schema === schema && found.name === name) ?? null,
       ownerColumns,
       condition,
     })),

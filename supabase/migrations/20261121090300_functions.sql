@@ -204,14 +204,11 @@ create function tenantkeep.table_fingerprints()
           select jsonb_array_elements_text(s.value) from tenantkeep.settings s where s.key = 'host_schemas'
         )
         and (n.nspname, c.relname) not in (('public', 'tenant_backups'), ('public', 'backup_logs'))
-    ), attribute as (
-      select h.oid, a.attnum, a.attname, a.atttypid, a.atttypmod, a.attnotnull, a.attidentity,
-        a.attgenerated, a.attcollation
-      from host h
-      join pg_catalog.pg_attribute a on a.attrelid = h.oid and a.attnum > 0 and not a.attisdropped
     ), used_type as (
       -- Domains, enums, composites and what they are made of: a new label or attribute changes them.
-      select oid as relation, atttypid as type from attribute
+      select h.oid as relation, a.atttypid as type
+      from host h
+      join pg_catalog.pg_attribute a on a.attrelid = h.oid and a.attnum > 0 and not a.attisdropped
       union
       select u.relation, part.type
       from used_type u
@@ -222,34 +219,43 @@ create function tenantkeep.table_fingerprints()
         union all select a.atttypid from pg_catalog.pg_attribute a
           where t.typtype = 'c' and a.attrelid = t.typrelid and a.attnum > 0 and not a.attisdropped
       ) as part (type)
+    ), type_description as (
+      -- Grouped once: looked up for each table, types and keys would cost the square of the tables.
+      select u.relation, string_agg(concat_ws(',', t.oid::regtype,
+          (select string_agg(e.enumlabel, '+' order by e.enumsortorder)
+           from pg_catalog.pg_enum e where e.enumtypid = t.oid),
+          pg_catalog.format_type(t.typbasetype, t.typtypmod), t.typnotnull,
+          (select string_agg(pg_catalog.pg_get_constraintdef(k.oid), '+' order by k.conname)
+           from pg_catalog.pg_constraint k where k.contypid = t.oid),
+          (select string_agg(concat_ws(' ', ca.attname,
+              pg_catalog.format_type(ca.atttypid, ca.atttypmod)), '+' order by ca.attnum)
+           from pg_catalog.pg_attribute ca
+           where t.typtype = 'c' and ca.attrelid = t.typrelid and ca.attnum > 0
+             and not ca.attisdropped)), ';' order by t.oid::regtype::text) as description
+      from used_type u
+      join pg_catalog.pg_type t on t.oid = u.type and t.typtype in ('d', 'e', 'c')
+      group by u.relation
+    ), foreign_or_own_key as (
+      select r.relation, k.conname,
+        concat_ws(',', k.conname, k.contype, k.condeferrable, k.convalidated,
+          pg_catalog.pg_get_constraintdef(k.oid)) as description
+      from pg_catalog.pg_constraint k
+      cross join lateral (select k.conrelid union select k.confrelid) as r (relation)
+      where r.relation in (select h.oid from host h)
+    ), key_description as (
+      select relation, string_agg(description, ';' order by conname, description) as description
+      from foreign_or_own_key
+      group by relation
     )
     select h.nspname::text, h.relname::text,
       md5(concat_ws('|', (
         select string_agg(concat_ws(',', a.attnum, a.attname,
             pg_catalog.format_type(a.atttypid, a.atttypmod), a.attnotnull, a.attidentity,
             a.attgenerated), ';' order by a.attnum)
-        from attribute a where a.oid = h.oid
-      ), (
-        select string_agg(concat_ws(',', t.oid::regtype,
-            (select string_agg(e.enumlabel, '+' order by e.enumsortorder)
-             from pg_catalog.pg_enum e where e.enumtypid = t.oid),
-            pg_catalog.format_type(t.typbasetype, t.typtypmod), t.typnotnull,
-            (select string_agg(pg_catalog.pg_get_constraintdef(k.oid), '+' order by k.conname)
-             from pg_catalog.pg_constraint k where k.contypid = t.oid),
-            (select string_agg(concat_ws(' ', ca.attname,
-                pg_catalog.format_type(ca.atttypid, ca.atttypmod)), '+' order by ca.attnum)
-             from pg_catalog.pg_attribute ca
-             where t.typtype = 'c' and ca.attrelid = t.typrelid and ca.attnum > 0
-               and not ca.attisdropped)), ';' order by t.oid::regtype::text)
-        from used_type u
-        join pg_catalog.pg_type t on t.oid = u.type and t.typtype in ('d', 'e', 'c')
-        where u.relation = h.oid
-      ))),
-      md5(concat_ws('|', (
-        select string_agg(concat_ws(',', k.conname, k.contype, k.condeferrable, k.convalidated,
-            pg_catalog.pg_get_constraintdef(k.oid)), ';' order by k.conname)
-        from pg_catalog.pg_constraint k where k.conrelid = h.oid or k.confrelid = h.oid
-      ), (
+        from pg_catalog.pg_attribute a
+        where a.attrelid = h.oid and a.attnum > 0 and not a.attisdropped
+      ), types.description)),
+      md5(concat_ws('|', keys.description, (
         select string_agg(pg_catalog.pg_get_indexdef(i.indexrelid), ';' order by i.indexrelid::regclass::text)
         from pg_catalog.pg_index i where i.indrelid = h.oid and i.indisunique
       ))),
@@ -259,19 +265,18 @@ create function tenantkeep.table_fingerprints()
             p.polroles::regrole[]::text, pg_catalog.pg_get_expr(p.polqual, p.polrelid),
             pg_catalog.pg_get_expr(p.polwithcheck, p.polrelid)), ';' order by p.polname)
         from pg_catalog.pg_policy p
-        where p.polrelid = h.oid and (
-          0 = any (p.polroles)
-          or exists (
-            select from pg_catalog.pg_roles r
-            where r.oid = any (p.polroles)
-              and pg_catalog.pg_has_role('tenantkeep_operator', r.oid, 'usage')
-          )
+        where p.polrelid = h.oid and p.polroles && (
+          select array_agg(r.oid) || 0::oid
+          from pg_catalog.pg_roles r
+          where pg_catalog.pg_has_role('tenantkeep_operator', r.oid, 'usage')
         )
       ), (
         select string_agg(concat_ws(',', g.tgname, g.tgenabled), ';' order by g.tgname)
         from pg_catalog.pg_trigger g where g.tgrelid = h.oid and not g.tgisinternal
       )))
     from host h
+    left join type_description types on types.relation = h.oid
+    left join key_description keys on keys.relation = h.oid
     order by 1, 2
   $$;
 comment on function tenantkeep.table_fingerprints() is

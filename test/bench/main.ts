@@ -4,16 +4,64 @@ import { REPOSITORY } from '../../src/local/migrations.ts'
 import { benchBackup } from './backup.ts'
 import { openDataSet } from './data-set.ts'
 import { describeMachine, type Figure, printFigures } from './figure.ts'
+import { benchSchema, openScratchServer } from './schema.ts'
 
-const USAGE = `npm run bench -- backup [--json] [--quick] [--reset] [--folder PATH]
+const USAGE = `npm run bench -- backup|schema [--json] [--quick] [--reset] [--folder PATH]
 
-Measures on a Postgres of its own with 4,000,000 rows of the demonstration, made on first use and kept
-below .local/bench. Nothing there is synced to the disk: these are figures of speed, not of a disk.
+backup  measures on a Postgres of its own with 4,000,000 rows of the demonstration, made on first use and
+        kept below .local/bench
+schema  measures init, census and fingerprint of generated schemas, and what the policies add to reading
+        a table, on a Postgres that is thrown away
+
+Nothing there is synced to the disk: these are figures of speed, not of a disk.
   --quick   a twentieth of everything, to try out the benchmark; the aims are meant for the whole
-  --reset   make the data set anew
+  --reset   make the data set of backup anew
   --json    one JSON document on stdout`
 
-const BENCHMARKS = new Map([['backup', benchBackup]])
+interface Options {
+  folder: string
+  quick: boolean
+  reset: boolean
+}
+
+/** A benchmark whose server is up. */
+interface Prepared {
+  postgresVersion: string
+  /** What it measures on, for the document. */
+  dataSet: Record<string, unknown>
+  measure(): Promise<Figure[]>
+  stop(): Promise<void>
+}
+
+type Prepare = (options: Options, tell: (line: string) => void) => Promise<Prepared>
+
+const BENCHMARKS = new Map<string, Prepare>([
+  ['backup', prepareBackup],
+  ['schema', prepareSchema],
+])
+
+async function prepareBackup(
+  { folder, quick, reset }: Options,
+  tell: (line: string) => void,
+): Promise<Prepared> {
+  const dataSet = await openDataSet({ folder, isQuick: quick, reset, tell })
+  return {
+    postgresVersion: dataSet.postgresVersion,
+    dataSet: { rows: dataSet.rows, tenants: dataSet.tenantCount, isDurable: false },
+    measure: () => benchBackup(dataSet, tell),
+    stop: () => dataSet.stop(),
+  }
+}
+
+async function prepareSchema({ quick }: Options, tell: (line: string) => void): Promise<Prepared> {
+  const server = await openScratchServer()
+  return {
+    postgresVersion: server.postgresVersion,
+    dataSet: { isDurable: false },
+    measure: () => benchSchema(server, { isQuick: quick, tell }),
+    stop: () => server.stop(),
+  }
+}
 
 async function main(): Promise<void> {
   const { values, positionals } = parseArgs({
@@ -27,8 +75,8 @@ async function main(): Promise<void> {
     },
   })
   const [name = ''] = positionals
-  const bench = BENCHMARKS.get(name)
-  if (bench === undefined || values.help) {
+  const prepare = BENCHMARKS.get(name)
+  if (prepare === undefined || values.help) {
     console.error(USAGE)
     process.exitCode = values.help ? 0 : 2
     return
@@ -36,28 +84,23 @@ async function main(): Promise<void> {
   const tell = (line: string) => console.error(line)
   // Warnings of packages go to the console too, and stdout is for the document.
   if (values.json) console.log = console.error
-  const dataSet = await openDataSet({
-    folder: values.folder,
-    isQuick: values.quick,
-    reset: values.reset,
-    tell,
-  })
+  const prepared = await prepare(values, tell)
   for (const signal of ['SIGINT', 'SIGTERM'] as const) {
-    process.once(signal, () => void dataSet.stop().finally(() => process.exit(130)))
+    process.once(signal, () => void prepared.stop().finally(() => process.exit(130)))
   }
   try {
-    const machine = describeMachine(dataSet.postgresVersion)
+    const machine = describeMachine(prepared.postgresVersion)
     tell(
       `${machine.cores} cores (${machine.processor}), ${machine.memoryGb} GB, ${machine.system}, Node ${machine.node}, Postgres ${machine.postgres}, load ${machine.loadBefore.toFixed(1)}`,
     )
     const startedAt = performance.now()
-    const figures: Figure[] = await bench(dataSet, tell)
+    const figures: Figure[] = await prepared.measure()
     const seconds = (performance.now() - startedAt) / 1000
     const document = {
       benchmark: name,
       isQuick: values.quick,
       machine,
-      dataSet: { rows: dataSet.rows, tenants: dataSet.tenantCount, isDurable: false },
+      dataSet: prepared.dataSet,
       seconds,
       figures,
     }
@@ -66,7 +109,7 @@ async function main(): Promise<void> {
     )
     tell(`${seconds.toFixed(0)} s`)
   } finally {
-    await dataSet.stop()
+    await prepared.stop()
   }
 }
 

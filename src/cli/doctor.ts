@@ -127,7 +127,7 @@ function describe({ findings, notChecked }: Diagnosis): CommandResult {
         ]
   const verdict = isClean
     ? 'Nothing is wrong.'
-    : `${formatCount(count('error'))} errors, ${formatCount(count('warning'))} warnings.`
+    : `Errors: ${formatCount(count('error'))}; warnings: ${formatCount(count('warning'))}.`
   return {
     status: isClean ? EXIT.done : EXIT.failed,
     document: {

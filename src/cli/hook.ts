@@ -29,7 +29,7 @@ export function registerHook(program: Command, run: Runner): void {
 
 function describe(report: HookReport): CommandResult {
   const { hooked, drifted, stillOff, unclassified } = report
-  const lines = [`Put back: ${hooked.length} tables.`]
+  const lines = [`Put back: ${hooked.length} ${hooked.length === 1 ? 'table' : 'tables'}.`]
   for (const { table, reasons } of drifted) lines.push(`${table}: ${reasons.join('; ')}.`)
   if (drifted.length > 0) {
     lines.push('The migration changed how these lead to their tenant. Run init: it looks again.')

@@ -31,7 +31,9 @@ export function registerUnhook(program: Command, run: Runner): void {
 }
 
 function describe(report: UnhookReport): CommandResult {
-  const lines = [`Unhooked: ${report.unhooked.length} tables.`]
+  const lines = [
+    `Unhooked: ${report.unhooked.length} ${report.unhooked.length === 1 ? 'table' : 'tables'}.`,
+  ]
   if (report.alongWith.length > 0) {
     lines.push(
       `With them, because their policies look at one of them: ${report.alongWith.join(', ')}.`,

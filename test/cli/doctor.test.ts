@@ -74,7 +74,7 @@ test('ends with 1 and groups what it found by how bad it is, each with its remed
   expect(text.stdout).toMatch(
     /^Errors: .*\n {2}public\.brand_new: .* \(table_unclassified\)\n {6}tenantkeep init.*\n\nWarnings: .*\n {2}public\.customers: .* \(trigger_always\)\n {6}alter table "public"\."customers" enable trigger "watch"\n\nTo know\n/,
   )
-  expect(text.stdout).toMatch(/\n1 errors, 1 warnings\.\n$/)
+  expect(text.stdout).toMatch(/\nErrors: 1; warnings: 1\.\n$/)
   expect(json.status).toBe(EXIT.failed)
   const document = Document.parse(JSON.parse(json.stdout))
   expect(document).toMatchObject({ success: false, errors: 1, warnings: 1 })

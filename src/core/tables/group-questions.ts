@@ -156,7 +156,7 @@ function askObstacles(obstacles: readonly Obstacle[]): (Question | null)[] {
       byDefault: null,
     }),
     question('foreign_owner', named(foreign), {
-      text: `${capitalised(countTables(foreign.length))} belong to another role, and only its members can put policies there. Run init as such a role, or leave them out.`,
+      text: `${tablesDo(foreign.length, 'belongs to another role', 'belong to another role')}, and only its members can put policies there. Run init as such a role, or leave them out.`,
       evidence: reasons(foreign),
       options: [
         {
@@ -183,7 +183,7 @@ function askDoubtful(doubtful: readonly DoubtfulTable[]): (Question | null)[] {
   )
   return [
     question('likely_edges', names(likely), {
-      text: `${capitalised(countTables(likely.length))} have no foreign key to an owner, but columns whose names and values point to one. Follow them?`,
+      text: `${tablesDo(likely.length, 'has no foreign key', 'have no foreign key')} to an owner, but columns whose names and values point to one. Follow them?`,
       evidence: likely.flatMap((found) => [describeFound(found), ...found.sentences]),
       options: [
         followOption('likely_edges', likely),
@@ -192,7 +192,7 @@ function askDoubtful(doubtful: readonly DoubtfulTable[]): (Question | null)[] {
       byDefault: 'follow',
     }),
     question('nullable_keys', names(nullable), {
-      text: `${capitalised(countTables(nullable.length))} hang on rows of tenants only by keys that may be null. Rows in which they are null would be nobody’s. Follow these keys?`,
+      text: `${tablesDo(nullable.length, 'hangs on rows', 'hang on rows')} of tenants only by keys that may be null. Rows in which they are null would be nobody’s. Follow these keys?`,
       evidence: nullable.map(describeFound),
       options: [
         followOption('nullable_keys', nullable),
@@ -230,18 +230,18 @@ function askOpen(open: readonly OpenTable[]): (Question | null)[] {
   const others = leading.filter((found) => !lookups.includes(found) && !unused.includes(found))
   const describe = ({ table, rows }: OpenTable) => {
     const following = open.filter((found) => found.follows === tableName(table)).length
-    return `${tableName(table)}: ${rows} rows${following === 0 ? '' : `; ${countTables(following)} hang on it and follow`}.`
+    return `${tableName(table)}: ${rows} rows${following === 0 ? '' : `; ${tablesDo(following, 'hangs on it and follows', 'hang on it and follow')}`}.`
   }
   const of = (found: readonly OpenTable[]) => found.map(({ table }) => tableName(table))
   return [
     question('lookups', of(lookups), {
-      text: `Rows of tenants refer to ${countTables(lookups.length)} that lead to no tenant. Are they everybody’s?`,
+      text: `Rows of tenants refer to ${countTables(lookups.length)} that ${lookups.length === 1 ? 'leads' : 'lead'} to no tenant. Are they everybody’s?`,
       evidence: lookups.map(describe),
       options: awayOptions('lookups', of(lookups)),
       byDefault: 'shared',
     }),
     question('unused', of(unused), {
-      text: `${capitalised(countTables(unused.length))} are empty or look like logs, and no row of a tenant refers to them. Leave them out?`,
+      text: `${tablesDo(unused.length, 'is empty or looks like a log', 'are empty or look like logs')}, and no row of a tenant refers to them. Leave them out?`,
       evidence: unused.map(describe),
       options: awayOptions('unused', of(unused)).reverse(),
       byDefault: 'exclude',
@@ -343,6 +343,7 @@ function countTables(count: number): string {
   return count === 1 ? '1 table' : `${count} tables`
 }
 
-function capitalised(text: string): string {
-  return text.charAt(0).toUpperCase() + text.slice(1)
+/** The count as the subject of a sentence: «1 table is …», «3 tables are …». */
+function tablesDo(count: number, one: string, many: string): string {
+  return `${countTables(count)} ${count === 1 ? one : many}`
 }

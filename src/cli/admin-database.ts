@@ -1,14 +1,11 @@
 import { connectDatabase } from '../core/database/connect-database.ts'
 import type { Database } from '../core/database/database.ts'
+import { requireSessionMode } from '../core/database/require-session-mode.ts'
 import { BackupError } from '../core/errors.ts'
-import { type Environment, requireSessionMode } from './settings.ts'
+import type { Environment } from './settings.ts'
 
 /** `--db-url` or `ADMIN_DB_URL`: the owner of the host's tables. Throws `not_configured`. */
-export async function withAdminDatabase<T>(
-  flags: { dbUrl?: string },
-  env: Environment,
-  use: (admin: Database) => Promise<T>,
-): Promise<T> {
+export function requireAdminUrl(flags: { dbUrl?: string }, env: Environment): string {
   const url = flags.dbUrl ?? env.ADMIN_DB_URL
   if (url === undefined || url === '') {
     throw new BackupError(
@@ -17,6 +14,16 @@ export async function withAdminDatabase<T>(
     )
   }
   requireSessionMode(url)
+  return url
+}
+
+/** Lends a connection as the owner of the host's tables. Throws `not_configured`. */
+export async function withAdminDatabase<T>(
+  flags: { dbUrl?: string },
+  env: Environment,
+  use: (admin: Database) => Promise<T>,
+): Promise<T> {
+  const url = requireAdminUrl(flags, env)
   const admin = connectDatabase({ url, dataSessions: 1, applicationName: 'tenantkeep cli' })
   try {
     return await use(admin)

@@ -2,18 +2,14 @@ import type { Command } from 'commander'
 import { parseSigningKeys } from '../core/backup/signature.ts'
 import { connectDatabase } from '../core/database/connect-database.ts'
 import type { Database } from '../core/database/database.ts'
+import { requireSessionMode } from '../core/database/require-session-mode.ts'
 import type { Finding, Severity } from '../core/doctor/finding.ts'
 import { type Diagnosis, runDoctor } from '../core/doctor/run-doctor.ts'
 import { BackupError } from '../core/errors.ts'
 import { EXIT } from './exit-status.ts'
 import { formatCount, printable } from './format-text.ts'
 import { addCommonFlags, type CommandResult, type Runner } from './run-command.ts'
-import {
-  type ConnectionFlags,
-  type Environment,
-  openConfiguredStore,
-  requireSessionMode,
-} from './settings.ts'
+import { type ConnectionFlags, type Environment, openConfiguredStore } from './settings.ts'
 
 /** `doctor`: looks for everything that has changed or rotted since `init`, each with its remedy. */
 export function registerDoctor(program: Command, run: Runner): void {

@@ -13,11 +13,11 @@ import {
 } from '../core/tables/initialise-protection.ts'
 import { type AnswersDocument, addAnswer, parseAnswers } from '../core/tables/read-answers.ts'
 import { setWorkerPassword, workerUrl } from '../core/tables/set-worker-password.ts'
+import { requireAdminUrl } from './admin-database.ts'
 import { type AskPerson, askOnTerminal } from './ask-questions.ts'
 import { EXIT } from './exit-status.ts'
 import { formatTable, printable } from './format-text.ts'
 import { addCommonFlags, type CommandResult, collect, type Runner } from './run-command.ts'
-import { requireSessionMode } from './settings.ts'
 
 /** Where answers given on a terminal go, unless `--answers` says otherwise. */
 const ANSWERS_FILE = 'tenantkeep.json'
@@ -98,14 +98,7 @@ export function registerInit(
     run<InitFlags>(async ({ env, progress }, flags) => {
       const document = await readDocument(flags.answers)
       const options = toOptions(flags, document)
-      const url = flags.dbUrl ?? env.ADMIN_DB_URL
-      if (url === undefined || url === '') {
-        throw new BackupError(
-          'not_configured',
-          'No database is given. Set --db-url (or ADMIN_DB_URL) to the database URL of its owner, «postgres» on Supabase.',
-        )
-      }
-      requireSessionMode(url)
+      const url = requireAdminUrl(flags, env)
       const admin = connectDatabase({ url, dataSessions: 1, applicationName: 'tenantkeep init' })
       try {
         let report = await initialiseProtection(admin, options)

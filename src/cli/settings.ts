@@ -3,6 +3,7 @@ import { parseSigningKeys } from '../core/backup/signature.ts'
 import { connectDatabase } from '../core/database/connect-database.ts'
 import type { Database } from '../core/database/database.ts'
 import { requireSchema } from '../core/database/require-schema.ts'
+import { requireSessionMode } from '../core/database/require-session-mode.ts'
 import { BackupError } from '../core/errors.ts'
 import { createLogger } from '../core/log.ts'
 import type { Services } from '../core/services.ts'
@@ -33,15 +34,6 @@ function openDatabase(
   }
   requireSessionMode(url)
   return connectDatabase({ ...options, url, applicationName: 'tenantkeep cli' })
-}
-
-/** Throws `not_configured` for the pooler's port that would hand one session to several clients. */
-export function requireSessionMode(url: string): void {
-  if (!URL.canParse(url) || new URL(url).port !== '6543') return
-  throw new BackupError(
-    'not_configured',
-    'The database URL points to the pooler in transaction mode (port 6543), which can mix up sessions. Use port 5432 of the same host: session mode.',
-  )
 }
 
 /** The bucket that the setup guide tells people to make. */

@@ -1,4 +1,5 @@
 import { z } from 'zod'
+import { requireSessionMode } from '../core/database/require-session-mode.ts'
 import { BackupError } from '../core/errors.ts'
 
 const text = z
@@ -79,7 +80,7 @@ export function readEnvironment(
       all.SUPABASE_ANON_KEY ??
       all.VITE_SUPABASE_PUBLISHABLE_KEY ??
       all.VITE_SUPABASE_ANON_KEY,
-    databaseUrl: requireSessionMode(all.SUPABASE_DB_URL),
+    databaseUrl: requireDatabaseUrl(all.SUPABASE_DB_URL),
     cronSecret,
     mayUseSecretInQuery: all.CRON_SECRET_IN_QUERY,
     operatorSecret,
@@ -127,7 +128,7 @@ function readRole(key: string): unknown {
   }
 }
 
-function requireSessionMode(url: string | undefined): string {
+function requireDatabaseUrl(url: string | undefined): string {
   if (url === undefined) {
     throw notConfigured(
       'SUPABASE_DB_URL is not set. `tenantkeep init --worker-url-out FILE` writes the URL of the login tenantkeep_worker.',
@@ -138,11 +139,7 @@ function requireSessionMode(url: string | undefined): string {
       'SUPABASE_DB_URL is not a database URL. It looks like postgres://user:password@host:5432/database, with special characters in the password percent-encoded.',
     )
   }
-  if (new URL(url).port === '6543') {
-    throw notConfigured(
-      'SUPABASE_DB_URL points to the pooler in transaction mode (port 6543), which can mix up sessions. Use port 5432 of the same host: session mode.',
-    )
-  }
+  requireSessionMode(url, 'SUPABASE_DB_URL')
   return url
 }
 

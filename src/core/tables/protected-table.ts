@@ -21,6 +21,10 @@ export interface Column {
   /** Computed by the database: neither written into a backup nor restored. */
   isGenerated: boolean
   isIdentity: boolean
+  /** `generated always as identity`: can be inserted, never updated. */
+  isIdentityAlways: boolean
+  /** A default or a generation expression. */
+  hasDefault: boolean
 }
 
 interface PrimaryKeyColumn {
@@ -46,6 +50,14 @@ export interface ProtectedTable {
   rowExpression: string
   /** False where we may only read: grants and policies are for `select` alone. */
   isWritable: boolean
+  /** A restore keeps rows that are newer than the backup. */
+  isHistory: boolean
+  /** Columns that keep their live value in a restore, so that nobody's rights rise by it. */
+  keepLive: string[]
+  /** Columns that comparing does not show. */
+  masked: string[]
+  /** Columns that people know a row by. */
+  labelColumns: string[]
   /** All columns in attribute order, generated ones too. */
   columns: Column[]
   /** Empty where the table has no primary key. */

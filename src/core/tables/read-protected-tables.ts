@@ -13,6 +13,10 @@ const Row = z.object({
   position: z.number().int(),
   rowExpression: z.string(),
   isWritable: z.boolean(),
+  isHistory: z.boolean(),
+  keepLive: z.array(z.string()),
+  masked: z.array(z.string()),
+  labelColumns: z.array(z.string()),
   columns: z.array(
     z.object({
       name: z.string(),
@@ -21,6 +25,8 @@ const Row = z.object({
       isNullable: z.boolean(),
       isGenerated: z.boolean(),
       isIdentity: z.boolean(),
+      isIdentityAlways: z.boolean(),
+      hasDefault: z.boolean(),
     }),
   ),
   primaryKey: z.array(z.object({ name: z.string(), isText: z.boolean() })),
@@ -36,6 +42,10 @@ const READ_PROTECTED_TABLES = `
     t.position,
     t.row_expression as "rowExpression",
     t.is_writable as "isWritable",
+    t.is_history as "isHistory",
+    to_jsonb(t.keep_live_columns) as "keepLive",
+    to_jsonb(t.masked_columns) as masked,
+    to_jsonb(t.label_columns) as "labelColumns",
     (
       select coalesce(jsonb_agg(jsonb_build_object(
         'name', a.attname,
@@ -43,7 +53,9 @@ const READ_PROTECTED_TABLES = `
         'encoding', ${columnEncodingSql},
         'isNullable', not a.attnotnull,
         'isGenerated', a.attgenerated <> '',
-        'isIdentity', a.attidentity <> ''
+        'isIdentity', a.attidentity <> '',
+        'isIdentityAlways', a.attidentity = 'a',
+        'hasDefault', a.atthasdef
       ) order by a.attnum), '[]')
       from pg_catalog.pg_attribute a
       where a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped

@@ -27,7 +27,8 @@ async function describeTable(
 ): Promise<ProtectedTable> {
   const { rows } = await session.query<Column>(
     `select a.attname as name, format_type(a.atttypid, a.atttypmod) as type, ${columnEncodingSql} as encoding,
-       not a.attnotnull as "isNullable", a.attgenerated <> '' as "isGenerated", a.attidentity <> '' as "isIdentity"
+       not a.attnotnull as "isNullable", a.attgenerated <> '' as "isGenerated", a.attidentity <> '' as "isIdentity",
+       a.attidentity = 'a' as "isIdentityAlways", a.atthasdef as "hasDefault"
      from pg_attribute a where a.attrelid = $1::regclass and a.attnum > 0 and not a.attisdropped
      order by a.attnum`,
     [quoteTable({ schema: 'public', name })],
@@ -41,6 +42,10 @@ async function describeTable(
     from: `from only ${relation}`,
     class: 'direct',
     isWritable: true,
+    isHistory: false,
+    keepLive: [],
+    masked: [],
+    labelColumns: [],
     position: 1,
     rowExpression: 'true',
     columns: rows,
@@ -191,6 +196,8 @@ test('a line is one expression, built as a balanced tree', async () => {
     isNullable: false,
     isGenerated: false,
     isIdentity: false,
+    isIdentityAlways: false,
+    hasDefault: false,
   }))
   const line = encodeLine({
     schema: 'public',
@@ -200,6 +207,10 @@ test('a line is one expression, built as a balanced tree', async () => {
     from: 'from t',
     class: 'direct',
     isWritable: true,
+    isHistory: false,
+    keepLive: [],
+    masked: [],
+    labelColumns: [],
     position: 1,
     rowExpression: 'true',
     columns,

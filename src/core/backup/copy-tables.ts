@@ -5,8 +5,9 @@ import type { Store } from '../store/store.ts'
 import { writtenColumns } from '../tables/encode-rows.ts'
 import type { ProtectedTable } from '../tables/protected-table.ts'
 import type { BackupSettings } from './backup-settings.ts'
-import { PartBuffers, PartCutter, type RawPart } from './cut-parts.ts'
-import { readLines, requireCensus, type Snapshot } from './read-snapshot.ts'
+import { PartBuffers, type RawPart } from './cut-parts.ts'
+import { cutTable, type TableProgress } from './cut-table.ts'
+import type { Snapshot } from './read-snapshot.ts'
 import { type Summary, type SummaryPart, type SummaryTable, sum } from './summary.ts'
 import { type WrittenPart, writePart } from './write-part.ts'
 
@@ -14,13 +15,6 @@ import { type WrittenPart, writePart } from './write-part.ts'
 const WRITERS = 3
 /** A row larger than a part is a part of its own: beyond this, one at a time. */
 const BYTES_UNDER_WAY = 32 * 1024 * 1024
-const PROGRESS_EVERY_MS = 250
-
-interface CopyProgress {
-  table: string
-  rowsDone: number
-  rowsTotal: number
-}
 
 export interface CopyOptions {
   store: Store
@@ -29,13 +23,16 @@ export interface CopyOptions {
   settings: BackupSettings
   /** The last complete backup, whose unchanged parts are named again instead of stored again. */
   previous: Summary | undefined
-  onProgress: (progress: CopyProgress) => void
+  onProgress: (progress: TableProgress) => void
+  /** Awaited as soon as every row is read, while the last parts are still on their way into the store. */
+  onRead?: () => Promise<unknown>
   signal: AbortSignal | undefined
 }
 
 /**
- * Copies every table of an open snapshot into the store, ends the transaction, and returns what the
- * summary says about the tables. When this returns, every part is stored and was read back.
+ * Copies every table of an open snapshot into the store and returns what the summary says about the
+ * tables. When this returns, every part is stored and was read back. The transaction stays open unless
+ * `onRead` ends it.
  */
 export async function copyTables(
   connection: Connection,
@@ -46,9 +43,15 @@ export async function copyTables(
   const buffers = new PartBuffers()
   try {
     for (const table of snapshot.tables) {
-      await copyTable(connection, snapshot, table, { writers, buffers, options })
+      const parts = cutTable(connection, snapshot, table, {
+        buffers,
+        maxRowBytes: options.settings.max_row_bytes,
+        onProgress: options.onProgress,
+        signal: writers.signal,
+      })
+      for await (const part of parts) await writers.add(table, part)
     }
-    await connection.query('commit')
+    await options.onRead?.()
     const written = await writers.finish()
     const tables = snapshot.tables.map((table) =>
       describeTable(table, snapshot, written.get(table.label) ?? []),
@@ -58,39 +61,6 @@ export async function copyTables(
   } catch (error) {
     throw await writers.stop(error)
   }
-}
-
-async function copyTable(
-  connection: Connection,
-  snapshot: Snapshot,
-  table: ProtectedTable,
-  {
-    writers,
-    buffers,
-    options,
-  }: { writers: PartWriters; buffers: PartBuffers; options: CopyOptions },
-): Promise<void> {
-  const rowsTotal = snapshot.census.get(table.label) ?? 0
-  const cutter = new PartCutter(
-    table.label,
-    { maxRowBytes: options.settings.max_row_bytes },
-    buffers,
-  )
-  let toldAt = Number.NEGATIVE_INFINITY
-  const tell = (isLast: boolean) => {
-    const now = performance.now()
-    if (!isLast && now - toldAt < PROGRESS_EVERY_MS) return
-    toldAt = now
-    options.onProgress({ table: table.label, rowsDone: cutter.rows, rowsTotal })
-  }
-  tell(false)
-  for await (const chunk of readLines(connection, table, writers.signal)) {
-    for (const part of cutter.push(chunk)) await writers.add(table, part)
-    tell(false)
-  }
-  for (const part of cutter.finish()) await writers.add(table, part)
-  requireCensus(snapshot, table, cutter.rows)
-  tell(true)
 }
 
 /** A few parts at a time on their way into the store. The first failure stops them all. */

@@ -47,17 +47,27 @@ export interface Snapshot {
 
 const ATTEMPTS = 3
 
+export interface SnapshotOptions {
+  tenantId: string
+  lockTimeoutMs: number
+  /** False for a restore, which makes temp tables in it; nothing else may be written. */
+  isReadOnly?: boolean
+  /** A tenant whose root row is not there is no error: a restore may bring it back. */
+  mayBeMissing?: boolean
+}
+
 /**
- * Opens the transaction of a backup and leaves it open, confined to the tenant. The caller commits.
- * Throws `registry_changed`, `table_locked`, `confinement_broken`, `tenant_not_found`, `not_configured`.
+ * Opens the transaction of a backup, or of a restore's look, and leaves it open, confined to the tenant.
+ * The caller commits. Throws `registry_changed`, `table_locked`, `confinement_broken`, `tenant_not_found`,
+ * `not_configured`.
  */
 export async function openSnapshot(
   connection: Connection,
-  { tenantId, lockTimeoutMs }: { tenantId: string; lockTimeoutMs: number },
+  options: SnapshotOptions,
 ): Promise<Snapshot> {
   for (let attempt = 1; ; attempt += 1) {
     try {
-      return await tryOpenSnapshot(connection, tenantId, lockTimeoutMs)
+      return await tryOpenSnapshot(connection, options)
     } catch (error) {
       const isWorthAnother = error instanceof BackupError && error.code === 'registry_changed'
       if (!isWorthAnother || attempt === ATTEMPTS) throw error
@@ -68,26 +78,30 @@ export async function openSnapshot(
 
 async function tryOpenSnapshot(
   connection: Connection,
-  tenantId: string,
-  lockTimeoutMs: number,
+  { tenantId, lockTimeoutMs, isReadOnly = true, mayBeMissing = false }: SnapshotOptions,
 ): Promise<Snapshot> {
   const locked = await readProtectedTables(connection)
   if (locked.length === 0) throw nothingProtected()
-  await lockTables(connection, locked, lockTimeoutMs)
+  await lockTables(connection, locked, { lockTimeoutMs, isReadOnly })
   const snapshot = await readSnapshot(connection, tenantId)
   requireSameTables(locked, snapshot.tables)
-  await confine(connection, tenantId)
+  const root = snapshot.tables.find((table) => table.class === 'root')
+  const isMissing = root !== undefined && snapshot.census.get(root.label) === 0
+  if (isMissing && !mayBeMissing) throw tenantNotFound(tenantId)
+  await confineSession(connection, tenantId, { isolation: 'repeatable read', isReadOnly })
   return snapshot
 }
 
 async function lockTables(
   connection: Connection,
   tables: readonly ProtectedTable[],
-  lockTimeoutMs: number,
+  { lockTimeoutMs, isReadOnly }: { lockTimeoutMs: number; isReadOnly: boolean },
 ): Promise<void> {
   // No parameters: an extended query would take the snapshot, and so would `select set_config`.
   const list = tables.map((table) => table.from.replace(/^from /, '')).join(', ')
-  await connection.query('begin isolation level repeatable read read only')
+  await connection.query(
+    `begin isolation level repeatable read ${isReadOnly ? 'read only' : 'read write'}`,
+  )
   await connection.query(
     `set local lock_timeout = ${Math.round(lockTimeoutMs)}; set local role tenantkeep_operator`,
   )
@@ -132,8 +146,6 @@ async function readSnapshot(connection: Queryable, tenantId: string): Promise<Sn
   const fingerprints = await readTableFingerprints(connection)
   const measurements = await readMeasurements(connection)
   const census = await takeCensus(connection, tenantId, tables)
-  const root = tables.find((table) => table.class === 'root')
-  if (root !== undefined && census.get(root.label) === 0) throw tenantNotFound(tenantId)
   return {
     ...instant,
     tables,
@@ -174,25 +186,33 @@ async function takeCensus(
   return counted
 }
 
-/** A policy binds only who inherits the role it is written to; if that is not so, everything is open. */
-async function confine(connection: Queryable, tenantId: string): Promise<void> {
+/**
+ * Takes the operator's role and the tenant for the rest of the transaction, and proves that both hold: a
+ * policy binds only who inherits the role it is written to, and if that is not so, everything is open.
+ * Throws `confinement_broken`, also where the transaction is not of the kind that the caller began.
+ */
+export async function confineSession(
+  connection: Queryable,
+  tenantId: string,
+  expected: { isolation: 'repeatable read' | 'read committed'; isReadOnly: boolean },
+): Promise<void> {
   await connection.query('set local role tenantkeep_operator')
   const { rows } = await connection.query<{ isConfined: boolean }>(
     `select set_config('tenantkeep.tenant', $1, true) = tenantkeep.current_tenant()
         and current_user = 'tenantkeep_operator'
         and current_setting('row_security')::boolean
-        and current_setting('transaction_read_only')::boolean
-        and current_setting('transaction_isolation') = 'repeatable read'
+        and current_setting('transaction_read_only')::boolean = $3
+        and current_setting('transaction_isolation') = $2
         and not (select r.rolsuper or r.rolbypassrls from pg_roles r where r.rolname = current_user)
         and case when exists (select from pg_roles where rolname = 'tenantkeep_scope')
               then pg_has_role('tenantkeep_operator', 'tenantkeep_scope', 'usage')
               else current_setting('server_version_num')::int < 160000 end as "isConfined"`,
-    [tenantId],
+    [tenantId, expected.isolation, expected.isReadOnly],
   )
   if (rows[0]?.isConfined !== true) {
     throw new BackupError(
       'confinement_broken',
-      'The role tenantkeep_operator is not confined to one tenant in this database, most likely because it does not inherit tenantkeep_scope. Nothing was read. Run `init` again.',
+      'The role tenantkeep_operator is not confined to one tenant in this database, most likely because it does not inherit tenantkeep_scope. Nothing was read or written. Run `init` again.',
     )
   }
 }

@@ -182,6 +182,7 @@ async function takeLocked(
     settings,
     previous,
     onProgress: (progress) => input.onProgress?.({ phase: 'copying', ...progress }),
+    onRead: () => connection.query('commit'),
     signal,
   })
 

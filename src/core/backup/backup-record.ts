@@ -232,6 +232,38 @@ export async function recordFailure(
   return backup?.status === 'complete' ? backup : undefined
 }
 
+/**
+ * Records that a safety backup was not needed, in catalog and journal, complete or not. The restore that it
+ * was taken for may have been committed without its answer arriving: then it stays, and what is returned is
+ * `false`. Waits for a restore that is being committed.
+ */
+export async function recordCancelled(
+  catalog: Queryable,
+  id: string,
+  reason: BackupError,
+): Promise<boolean> {
+  const { rowCount } = await catalog.query(
+    `with restores as (
+       select l.status from public.backup_logs l where l.safety_backup_id = $1 for update
+     ), cancelled as (
+       update public.tenant_backups
+       set status = 'cancelled', completed_at = clock_timestamp(), error_code = $2, error_message = $3
+       where id = $1 and backup_type = 'pre_restore' and status in ('running', 'complete')
+         and not exists (select from restores r where r.status = 'complete')
+       returning *
+     ), journalled as (
+       update public.backup_logs l set
+         status = c.status, completed_at = c.completed_at, error_code = c.error_code,
+         error_message = c.error_message
+       from cancelled c
+       where l.backup_id = c.id and l.backup_type = c.backup_type
+     )
+     select from cancelled`,
+    [id, reason.code, reason.message],
+  )
+  return rowCount === 1
+}
+
 /** Rows that still say `running` although the tenant's lock was free are of processes that died. */
 export async function recordCrashes(catalog: Queryable, tenantId: string): Promise<void> {
   await catalog.query(

@@ -1,0 +1,280 @@
+import type { Connection } from '../database/database.ts'
+import { BackupError } from '../errors.ts'
+import { interruptible, throwIfInterrupted } from '../interruptible.ts'
+import type { Actor, Services } from '../services.ts'
+import { summaryPath } from '../store/object-path.ts'
+import { describeShapeChanges, diffFingerprints } from '../tables/read-fingerprint.ts'
+import {
+  type Backup,
+  type BackupWarning,
+  findLast,
+  recordComplete,
+  recordFailure,
+  recordStart,
+} from './backup-record.ts'
+import { type BackupSettings, readBackupSettings } from './backup-settings.ts'
+import { checkObject } from './check-object.ts'
+import { copyTables } from './copy-tables.ts'
+import type { TableProgress } from './cut-table.ts'
+import { describeChanges } from './describe-changes.ts'
+import { describeRowsOfNoTenant } from './describe-rows-of-no-tenant.ts'
+import { loadSummary } from './load-summary.ts'
+import { proveEncoding } from './prove-encoding.ts'
+import type { Snapshot } from './read-snapshot.ts'
+import { removeFailedObjects } from './remove-failed-objects.ts'
+import {
+  FORMAT_VERSION,
+  type Summary,
+  type SummaryContent,
+  type SummaryTable,
+  sum,
+  writeSummary,
+} from './summary.ts'
+
+/**
+ * What every backup goes through, whoever asked for it: the row in the catalog, the copy of a snapshot, the
+ * summary, the row complete. Whoever calls holds the tenant's lock and records a failure.
+ */
+
+const RECORD_FAILURE_MS = 10_000
+
+/** What a backup says about itself, made before anything is recorded. */
+export interface BackupIdentity {
+  id: string
+  tenantId: string
+  tenantName: string | null
+  backupType: Backup['backupType']
+  actor: Actor
+  runId: string | null
+  name: string | null
+  note: string | null
+  tags: readonly string[]
+}
+
+export interface StartedAttempt {
+  identity: BackupIdentity
+  /** Of all its objects. */
+  stamp: string
+  settings: BackupSettings
+  /** The last complete backup, where it can be read. */
+  previous: Summary | undefined
+  warnings: BackupWarning[]
+}
+
+export interface CopiedSnapshot {
+  snapshot: Snapshot
+  tables: SummaryTable[]
+  uploadedBytes: number
+}
+
+/** Records that a backup begins, removes what failed ones left, and reads the one before. */
+export async function startBackup(
+  services: Services,
+  identity: BackupIdentity,
+  signal: AbortSignal | undefined,
+): Promise<StartedAttempt> {
+  const { store, tenants } = services
+  const record = { ...identity, storeUrl: store.url }
+  const { stamp } = await interruptible(recordStart(tenants.catalog, record), signal)
+  await interruptible(store.check(), signal)
+  const settings = await interruptible(readBackupSettings(tenants.catalog), signal)
+  await removeEarlierFailures(services, identity.tenantId, signal)
+  const warnings: BackupWarning[] = []
+  const previous = await loadPrevious(services, identity.tenantId, warnings, signal)
+  return { identity, stamp, settings, previous, warnings }
+}
+
+/** Copies an open snapshot; the transaction stays open unless `onRead`, awaited after the last row, ends it. */
+export async function copySnapshot(
+  services: Services,
+  connection: Connection,
+  attempt: StartedAttempt,
+  given: {
+    snapshot: Snapshot
+    onProgress: (progress: TableProgress) => void
+    onRead?: () => Promise<unknown>
+    signal: AbortSignal | undefined
+  },
+): Promise<CopiedSnapshot> {
+  const { snapshot, ...rest } = given
+  const { previous } = attempt
+  if (previous !== undefined && isNewSchema(attempt, snapshot)) {
+    attempt.warnings.push(describeSchemaChange(previous, snapshot))
+  }
+  const copied = await copyTables(connection, snapshot, {
+    store: services.store,
+    tenantId: attempt.identity.tenantId,
+    stamp: attempt.stamp,
+    settings: attempt.settings,
+    previous,
+    ...rest,
+  })
+  return { snapshot, ...copied }
+}
+
+/**
+ * Proves that the rows of tables whose shape changed since the last backup come back exactly. Runs
+ * transactions of its own on the session, so the snapshot's must be over. Throws `encoding_not_exact`.
+ */
+export async function proveCopied(
+  services: Services,
+  connection: Connection,
+  attempt: StartedAttempt,
+  copied: CopiedSnapshot,
+  signal: AbortSignal | undefined,
+): Promise<void> {
+  const unproven = await proveEncoding(connection, {
+    store: services.store,
+    live: copied.snapshot.tables,
+    tables: copied.tables,
+    previous: attempt.previous,
+    signal,
+  })
+  attempt.warnings.push(...unproven)
+}
+
+/** Whether anything about the schema differs from the last backup's, or there is none. */
+export function isNewSchema({ previous }: StartedAttempt, snapshot: Snapshot): boolean {
+  return previous?.schema_fingerprint !== snapshot.fingerprint
+}
+
+/** Writes the summary, reads it back, and turns the row complete: the commit point. */
+export async function completeBackup(
+  services: Services,
+  attempt: StartedAttempt,
+  copied: CopiedSnapshot,
+  signal: AbortSignal | undefined,
+): Promise<Backup> {
+  const { store, signingKeys, tenants } = services
+  const { identity, stamp, previous, warnings } = attempt
+  const { snapshot, tables, uploadedBytes } = copied
+  const content = describeBackup(identity, snapshot, tables, warnings)
+  const { body, sha256 } = writeSummary(content, signingKeys)
+  const path = summaryPath(identity.tenantId, stamp)
+  await interruptible(store.put(path, body, 'application/json', signal), signal)
+  await checkObject(store, { path, storedBytes: body.length, storedSha256: sha256 }, signal)
+  return interruptible(
+    recordComplete(tenants.catalog, identity.id, {
+      takenAt: snapshot.takenAt,
+      summaryPath: path,
+      summarySha256: sha256,
+      formatVersion: FORMAT_VERSION,
+      schemaFingerprint: snapshot.fingerprint,
+      totalTables: content.totals.tables,
+      totalRecords: content.totals.rows,
+      rawSize: content.totals.raw_bytes,
+      totalSize: content.totals.stored_bytes + body.length,
+      uploadedSize: uploadedBytes + body.length,
+      gaps: snapshot.gaps,
+      warnings,
+      changes: describeChanges(previous, content),
+    }),
+    signal,
+  )
+}
+
+/**
+ * Best effort: where the catalog can't be reached either, the next run records the crash. Returns the
+ * backup if it turns out to be complete: then only the answer had been lost.
+ */
+export async function tryRecordFailure(
+  services: Services,
+  id: string,
+  failure: BackupError,
+): Promise<Backup | undefined> {
+  try {
+    return await interruptible(
+      recordFailure(services.tenants.catalog, id, failure),
+      AbortSignal.timeout(RECORD_FAILURE_MS),
+    )
+  } catch (error) {
+    services.log.error({ err: error, backupId: id }, 'A failed backup could not be recorded')
+    return undefined
+  }
+}
+
+/** What dead attempts left behind costs space and nothing else, so it never fails a backup. */
+async function removeEarlierFailures(
+  services: Services,
+  tenantId: string,
+  signal: AbortSignal | undefined,
+): Promise<void> {
+  try {
+    await interruptible(removeFailedObjects(services, tenantId), signal)
+  } catch (error) {
+    throwIfInterrupted(signal)
+    services.log.warn({ err: error, tenantId }, 'Objects of failed backups could not be removed')
+  }
+}
+
+/** The last backup only saves work; where it is damaged, everything is stored anew, and said. */
+async function loadPrevious(
+  services: Services,
+  tenantId: string,
+  warnings: BackupWarning[],
+  signal: AbortSignal | undefined,
+): Promise<Summary | undefined> {
+  const { store, tenants } = services
+  const last = await interruptible(findLast(tenants.catalog, tenantId, store.url), signal)
+  if (last === undefined) return undefined
+  try {
+    return await loadSummary(services, last, signal)
+  } catch (error) {
+    if (!(error instanceof BackupError)) throw error
+    if (error.code !== 'object_missing' && error.code !== 'backup_damaged') throw error
+    warnings.push({
+      code: 'previous_backup_damaged',
+      message: `The backup before this one (${last.id}) can't be read: ${error.message}`,
+    })
+    return undefined
+  }
+}
+
+function describeBackup(
+  identity: BackupIdentity,
+  snapshot: Snapshot,
+  tables: SummaryTable[],
+  warnings: BackupWarning[],
+): SummaryContent {
+  return {
+    format_version: FORMAT_VERSION,
+    backup_id: identity.id,
+    organization_id: identity.tenantId,
+    organization_name: identity.tenantName,
+    backup_type: identity.backupType,
+    taken_at: snapshot.takenAt,
+    postgres_version: snapshot.postgresVersion,
+    schema_fingerprint: snapshot.fingerprint,
+    tables,
+    totals: {
+      tables: tables.length,
+      rows: sum(tables, 'rows'),
+      raw_bytes: sum(tables, 'raw_bytes'),
+      stored_bytes: sum(tables, 'stored_bytes'),
+    },
+    rows_of_no_tenant: describeRowsOfNoTenant(snapshot.measurements),
+    host_tables: snapshot.hostTables.map(({ schema, name, columns, keys, access }) => ({
+      schema,
+      name,
+      columns,
+      keys,
+      access,
+    })),
+    gaps: snapshot.gaps,
+    warnings,
+    name: identity.name,
+    note: identity.note,
+    tags: [...identity.tags],
+  }
+}
+
+/** A changed table shows the same night, as a new one does. */
+function describeSchemaChange(previous: Summary, snapshot: Snapshot): BackupWarning {
+  const names = describeShapeChanges(
+    diffFingerprints(previous.host_tables ?? snapshot.hostTables, snapshot.hostTables),
+  )
+  return {
+    code: 'schema_changed_since_last',
+    message: `The schema is not as it was at the last backup${names === '' ? '' : `: ${names}`}. Run init again: it says whether every row still leads to its tenant.`,
+  }
+}

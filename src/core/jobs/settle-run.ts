@@ -172,7 +172,7 @@ export async function reconcileRuns(database: Database, queue: JobQueue): Promis
   await queueOpenTenants(database, queue)
   const { rows: finished } = await database.query<{ id: string }>(
     `select id from tenantkeep.runs r
-     where status = 'running' and not exists (
+     where status = 'running' and kind in ('daily_tenant', 'manual') and not exists (
        select from tenantkeep.run_tenants t where t.run_id = r.id and t.status in ('pending', 'running')
      )`,
   )

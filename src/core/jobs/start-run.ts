@@ -165,6 +165,7 @@ export async function queueOpenTenants(
      from tenantkeep.runs r
      join tenantkeep.run_tenants t on t.run_id = r.id
      where r.status = 'running' and t.status in ('pending', 'running')
+       and r.kind in ('daily_tenant', 'manual')
        and ($1::uuid is null or r.id = $1)
        -- Whoever starts a manual backup queues it itself.
        and (r.kind = 'daily_tenant' or r.created_at < now() - interval '1 minute')

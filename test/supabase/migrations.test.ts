@@ -32,7 +32,7 @@ const JOURNAL = `
   select id, 'manual', 'file:///x', 'x', 'system', 'test' from (values ('${A}'), ('${B}')) t (id);
   insert into public.backup_logs (organization_id, backup_type, status, actor_kind, actor_label, error_code, error_message)
   select id, type, status, 'system', 'test', 'x', 'x'
-  from (values ('${A}', 'daily_tenant', 'failed'), ('${B}', 'restore', 'complete'), (null, 'run', 'complete')) t (id, type, status);`
+  from (values ('${A}', 'daily_tenant', 'failed'), ('${B}', 'restore', 'running'), (null, 'run', 'complete')) t (id, type, status);`
 
 const OPTIONS = { tenantTable: 'orgs', tenantColumns: ['organization_id'] }
 
@@ -518,15 +518,15 @@ describe('installing', () => {
     withDatabase(async (host) => {
       await expect(requireSchema(host.worker)).resolves.toBeUndefined()
       await host.admin.query(
-        `drop table tenantkeep.host_changes, tenantkeep.unhooked_tables;
-         delete from tenantkeep.migrations where version = '20261121091600'`,
+        `drop table tenantkeep.comparison_rows;
+         delete from tenantkeep.migrations where version = '20261121092200'`,
       )
       await expect(requireSchema(host.worker)).rejects.toMatchObject({
         code: 'schema_outdated',
         status: 503,
         message: expect.stringContaining('older'),
       })
-      expect(await host.admin.withConnection(installSchema)).toEqual(['20261121091600'])
+      expect(await host.admin.withConnection(installSchema)).toEqual(['20261121092200'])
       await expect(requireSchema(host.worker)).resolves.toBeUndefined()
       await host.admin.query(`insert into tenantkeep.migrations values ('29990101000000')`)
       await expect(requireSchema(host.worker)).rejects.toMatchObject({

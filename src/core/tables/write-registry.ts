@@ -11,6 +11,7 @@ import {
   renderCensusExpression,
   renderCurrentTenants,
   renderKeys,
+  renderReachedExpression,
   renderRowExpression,
 } from './render-path.ts'
 
@@ -171,23 +172,23 @@ async function writeTable(
   await connection.query(
     `insert into tenantkeep.tenant_tables as t (
        schema_name, table_name, class, tenant_column, tenant_type, predicate, reason, position,
-       row_expression, census_expression, is_writable
-     ) values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)
+       row_expression, census_expression, reached_expression, is_writable
+     ) values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)
      on conflict (schema_name, table_name) do update set
        class = excluded.class, tenant_column = excluded.tenant_column,
        tenant_type = excluded.tenant_type, predicate = excluded.predicate,
        reason = excluded.reason, position = excluded.position,
        row_expression = excluded.row_expression, census_expression = excluded.census_expression,
-       is_writable = excluded.is_writable,
+       reached_expression = excluded.reached_expression, is_writable = excluded.is_writable,
        policy_digest = case
          when t.row_expression is distinct from excluded.row_expression or t.class <> excluded.class
            or t.is_writable <> excluded.is_writable
          then null else t.policy_digest end
      where (t.class, t.tenant_column, t.tenant_type, t.predicate, t.reason, t.position,
-            t.row_expression, t.census_expression, t.is_writable)
+            t.row_expression, t.census_expression, t.reached_expression, t.is_writable)
        is distinct from (excluded.class, excluded.tenant_column, excluded.tenant_type,
             excluded.predicate, excluded.reason, excluded.position, excluded.row_expression,
-            excluded.census_expression, excluded.is_writable)`,
+            excluded.census_expression, excluded.reached_expression, excluded.is_writable)`,
     [
       table.schema,
       table.name,
@@ -199,6 +200,7 @@ async function writeTable(
       position,
       rowExpression,
       renderCensusExpression(registry, entry),
+      renderReachedExpression(registry, entry),
       isWritable(registry, entry),
     ],
   )

@@ -3,6 +3,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import type { Connection } from '../database/database.ts'
 import { BackupError } from '../errors.ts'
 import { interruptible, interruptibleConnection, throwIfInterrupted } from '../interruptible.ts'
+import { recordRestoreCrashes } from '../restore/restore-record.ts'
 import type { Actor, Services } from '../services.ts'
 import { lockTenant } from '../tenants/lock-tenant.ts'
 import { type Backup, findToday, recordCrashes, recordSkipped } from './backup-record.ts'
@@ -121,6 +122,7 @@ async function takeLocked(
 
   tell('locking')
   await interruptible(recordCrashes(catalog, tenantId), signal)
+  await interruptible(recordRestoreCrashes(catalog, tenantId), signal)
   if (backupType === 'daily_tenant') {
     const today = await interruptible(findToday(catalog, tenantId), signal)
     if (today !== undefined) {

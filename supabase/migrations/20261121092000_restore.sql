@@ -331,9 +331,12 @@ create function tenantkeep.require_reference(of_constraint oid)
 begin
   return query
     select k.conrelid::regclass, k.confrelid::regclass, k.confmatchtype = 'f'
-    from pg_catalog.pg_constraint k where k.oid = of_constraint and k.contype = 'f';
+    from pg_catalog.pg_constraint k
+    where k.oid = of_constraint and k.contype = 'f'
+      -- Since Postgres 18: several rows together may be what such a key refers to, which nothing here looks for.
+      and pg_catalog.to_jsonb(k) ->> 'conperiod' is distinct from 'true';
   if not found then
-    raise exception 'The constraint with oid % is no foreign key.', of_constraint using errcode = 'TK001';
+    raise exception 'The constraint with oid % is no foreign key, or one over periods.', of_constraint using errcode = 'TK001';
   end if;
 end
 $$;
@@ -558,17 +561,10 @@ begin
   if target.reached_expression is null then
     return;
   end if;
-  -- The key's type as the policies compare it, by the operator that its type compares with.
-  select string_agg(tenantkeep.comparison(
-      format('c.%I', u.child_column),
-      coalesce((
-        select m.amopopr
-        from pg_catalog.pg_opclass oc
-        join pg_catalog.pg_am am on am.oid = oc.opcmethod and am.amname = 'btree'
-        join pg_catalog.pg_amop m on m.amopfamily = oc.opcfamily and m.amoplefttype = oc.opcintype
-          and m.amoprighttype = oc.opcintype and m.amopstrategy = 3
-        where oc.opcdefault and oc.opcintype = u.type::regtype
-      ), null), format('o.%I::%s', u.owner_column, u.type), 0::oid), ' and ')
+  -- As the policies compare: the owner's keys in the key function's types.
+  select format('(%s) in (select %s from %s o)',
+      string_agg(format('c.%I', u.child_column), ', '), string_agg(format('o.%I::%s', u.owner_column, u.type), ', '),
+      tenantkeep.staged_rows(owner_staged, owner.live, '{insert}'))
     into ties
   from unnest(edge.columns, edge.owner_columns, edge.types) as u (child_column, owner_column, type);
   -- An edge counts only where the tenant's column and the edges before it say nothing.
@@ -585,11 +581,10 @@ begin
   ) s;
   return query execute format(
     'with tied as materialized (select c.tableoid as tk_tableoid, c.ctid as tk_ctid, c.xmin as tk_xmin from %1$s c '
-    'where exists (select from %2$s o where %3$s) and %4$s and %5$s) '
+    'where %2$s and %3$s and %4$s) '
     'select t.tk_tableoid, t.tk_ctid, t.tk_xmin from tied t where not exists ('
-    'select from %1$s tk_live where tk_live.ctid = t.tk_ctid and tk_live.tableoid = t.tk_tableoid and (%6$s))',
-    tenantkeep.live_rows(edge.relation),
-    tenantkeep.staged_rows(owner_staged, owner.live, '{insert}'), ties,
+    'select from %1$s tk_live where tk_live.ctid = t.tk_ctid and tk_live.tableoid = t.tk_tableoid and (%5$s))',
+    tenantkeep.live_rows(edge.relation), ties,
     case when edge.condition is null then 'true' else format('c.%I = %L',
       edge.condition ->> 'column', edge.condition ->> 'value') end,
     coalesce(says_nothing, 'true'), target.reached_expression);
@@ -855,8 +850,9 @@ begin
     execute format('select case when is_called then last_value else last_value - $1 end from %s', used.name)
       into reached using sign(used.seqincrement)::bigint;
     continue when (wanted - reached) * sign(used.seqincrement) <= 0;
-    if (wanted::numeric - reached) / used.seqincrement > 10000 then
-      perform pg_catalog.setval(used.seqrelid::regclass, wanted);
+    if (wanted::numeric - reached) / used.seqincrement > 10000
+      or wanted::numeric + used.seqincrement not between used.seqmin and used.seqmax then
+      reached := pg_catalog.setval(used.seqrelid::regclass, wanted);
     else
       -- By steps: between reading and setting, others may have passed the value, and setval would go back.
       loop
@@ -865,7 +861,7 @@ begin
       end loop;
     end if;
     sequence_name := used.name;
-    raised_to := greatest(wanted, reached);
+    raised_to := reached;
     return next;
   end loop;
 end

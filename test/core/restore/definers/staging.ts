@@ -1,11 +1,15 @@
 import type { Connection } from '../../../../src/core/database/database.ts'
-import { BOOKKEEPING } from '../../../../src/core/restore/staged-table.ts'
+import { ACTION, BOOKKEEPING, ROW } from '../../../../src/core/restore/staged-table.ts'
 import type { TestDatabase } from '../../../support/database.ts'
 
 /** A restore's session as the definer functions meet it: in one transaction, which is rolled back. */
 export interface Staging {
   /** Makes an empty staged table as the engine does: `pg_temp.<name>` with the columns of a live table. */
   create(name: string, live: string): Promise<void>
+  /** Adds a row that the backup has; `columns` are values by name, as SQL. */
+  add(name: string, row: number, action: string, columns: Record<string, string>): Promise<void>
+  /** Adds live rows of this tenant, as they are, with their places. */
+  addLive(name: string, row: number, action: string, live: string, where: string): Promise<void>
   /** Runs SQL as the operator, confined to the tenant. */
   asOperator<Row = Record<string, unknown>>(sql: string): Promise<Row[]>
   /** Runs SQL as the worker, whose calls of the definer functions these are; numbers are text. */
@@ -38,6 +42,23 @@ function stagingOf(session: Connection): Staging {
     return rows
   }
   return {
+    async add(name, row, action, columns) {
+      const names = Object.keys(columns).map((column) => `, ${column}`)
+      const values = Object.values(columns).map((value) => `, ${value}`)
+      await run(
+        'set local role tenantkeep_operator',
+        `insert into pg_temp.${name} (${ROW}, ${ACTION}${names.join('')})
+         values (${row}, '${action}'${values.join('')})`,
+      )
+    },
+    async addLive(name, row, action, live, where) {
+      await run(
+        'set local role tenantkeep_operator',
+        `insert into pg_temp.${name}
+         select live.*, ${row}, '${action}', live.tableoid, live.ctid, live.xmin
+         from ${live} live where ${where}`,
+      )
+    },
     asOperator: (sql) => run('set local role tenantkeep_operator', sql),
     asWorker: (sql) => run('reset role', sql),
     async create(name, live) {
@@ -60,11 +81,6 @@ function createStaged(name: string, live: string): string {
       alter table pg_temp.${name} ${BOOKKEEPING.replace(/(^|, )/g, '$1add ')};
       grant select on pg_temp.${name} to postgres;
     end $$`
-}
-
-/** An index by name, as a worker can name it, who has no right on the host's schemas. */
-export function indexOf(name: string): string {
-  return relationOf(name)
 }
 
 /** A table or index of the schema shop. */

@@ -57,12 +57,21 @@ export function sign(document: object, keys: SigningKeys): Signature {
   }
 }
 
+/** Whether the key that a signature names is one of ours; says nothing of the signature itself. */
+export function isOurs(signature: Signature, keys: SigningKeys): boolean {
+  return findKey(signature, keys) !== undefined
+}
+
+function findKey(signature: Signature, keys: SigningKeys): SigningKey | undefined {
+  return [keys.current, keys.previous].find((known) => known?.id === signature.key_id)
+}
+
 /**
  * Checks the signature of a document given without it. Throws `backup_damaged` when it was not made
  * by one of our keys over exactly this content.
  */
 export function checkSignature(document: object, signature: Signature, keys: SigningKeys): void {
-  const key = [keys.current, keys.previous].find((known) => known?.id === signature.key_id)
+  const key = findKey(signature, keys)
   if (key === undefined) {
     throw new BackupError(
       'backup_damaged',

@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto'
 import { z } from 'zod'
 import { BackupError } from '../errors.ts'
 import { checkPath } from '../store/object-path.ts'
-import { checkSignature, Signature, type SigningKeys, sign } from './signature.ts'
+import { checkSignature, isOurs, Signature, type SigningKeys, sign } from './signature.ts'
 
 /**
  * The summary is what makes objects a backup: it names every one of them with sizes and digests, and
@@ -127,6 +127,31 @@ export function writeSummary(
  * `backup_damaged` with the first thing that is wrong, by its path in the document.
  */
 export function parseSummary(body: Buffer, keys: SigningKeys): Summary {
+  const { signature, ...unsigned } = readDocument(Summary, body)
+  checkSignature(unsigned, signature, keys)
+  requireSums(unsigned)
+  return { ...unsigned, signature }
+}
+
+/**
+ * The same for a summary that may be signed with a key that is not ours, or not at all: then nothing
+ * proves it but its sums. A signature of ours that does not fit is refused all the same.
+ */
+export function parseForeignSummary(
+  body: Buffer,
+  keys: SigningKeys,
+): { summary: SummaryContent; isProven: boolean } {
+  const { signature, ...summary } = readDocument(
+    z.strictObject({ ...content, signature: Signature.optional() }),
+    body,
+  )
+  const isProven = signature !== undefined && isOurs(signature, keys)
+  if (isProven) checkSignature(summary, signature, keys)
+  requireSums(summary)
+  return { summary, isProven }
+}
+
+function readDocument<T>(schema: z.ZodType<T>, body: Buffer): T {
   const document = parseJson(body)
   const version = z.looseObject({ format_version: z.int() }).safeParse(document)
   if (!version.success) damaged('The summary has no format version.')
@@ -135,11 +160,8 @@ export function parseSummary(body: Buffer, keys: SigningKeys): Summary {
       `The summary has format version ${version.data.format_version}; this program reads up to ${FORMAT_VERSION}. Use a newer one.`,
     )
   }
-  const parsed = Summary.safeParse(document)
+  const parsed = schema.safeParse(document)
   if (!parsed.success) damaged(`The summary is not readable: ${z.prettifyError(parsed.error)}`)
-  const { signature, ...unsigned } = parsed.data
-  checkSignature(unsigned, signature, keys)
-  requireSums(unsigned)
   return parsed.data
 }
 

@@ -46,13 +46,18 @@ export async function unpackPart(stored: Buffer, part: SummaryPart): Promise<Buf
     trailer.readUInt32LE(4) === raw.length % 2 ** 32 &&
     raw.length === part.raw_bytes
   if (!isWhole) throw damaged(part, 'does not unpack to the bytes that were packed')
+  proveRaw(raw, part)
+  return raw
+}
+
+/** Proves the raw bytes of a part: digest, framing, number of rows. Throws `backup_damaged`. */
+export function proveRaw(raw: Buffer, part: SummaryPart): void {
   if (hash('sha256', raw, 'hex') !== part.raw_sha256) {
     throw damaged(part, 'unpacks to bytes with another SHA-256')
   }
   if (countRows(raw) !== part.rows) {
     throw damaged(part, `does not hold the ${part.rows} rows that the summary names`)
   }
-  return raw
 }
 
 /**

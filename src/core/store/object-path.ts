@@ -7,10 +7,12 @@ import { BackupError } from '../errors.ts'
  *     tenant-backups/{tenant id}/{YYYY-MM-DD}/{table}-{stamp}.json.gz
  *     tenant-backups/{tenant id}/{YYYY-MM-DD}/{table}-{stamp}.part-0002.json.gz
  *     tenant-backups/{tenant id}/{YYYY-MM-DD}/summary-{stamp}.json
+ *     tenant-backups/{tenant id}/{YYYY-MM-DD}/{stamp}.restore-plan.json.gz
  *
  * A name keeps `[a-z0-9_]` (a tenant id also `-`); everything else becomes `=` and two hex digits
  * per UTF-8 byte. So names can't collide on disks that ignore case, a dot only ever separates schema
- * from table, and a dash only ever precedes the stamp. Supabase Storage takes `=` in a key: its list
+ * from table, and a dash only ever precedes the stamp; the plan of a restore, which has the stamp of its
+ * safety backup, begins with the stamp. Supabase Storage takes `=` in a key: its list
  * of allowed characters is that of S3, `\w / ! - . * ' ( ) & $ @ = ; : + , ?` and the blank
  * (`isValidKey` in src/storage/limits.ts of supabase/storage).
  */
@@ -25,6 +27,7 @@ const STAMP_SHAPE = new RegExp(`^${STAMP}$`)
 const PATH_SHAPE = new RegExp(
   `^${ROOT}/(?<tenant>${TENANT})/(?<day>\\d{4}-\\d{2}-\\d{2})/` +
     `(?:summary-(?<stamp>${STAMP})\\.json|` +
+    `(?<planStamp>${STAMP})\\.restore-plan\\.json\\.gz|` +
     `(?:(?<schema>${NAME})\\.)?(?<table>${NAME})-(?<tableStamp>${STAMP})(?:${PART})?\\.json\\.gz)$`,
 )
 const PREFIX_SHAPE = new RegExp(`^${ROOT}/(?:(?<tenant>${TENANT})/(?:\\d{4}-\\d{2}-\\d{2}/)?)?$`)
@@ -57,6 +60,11 @@ export function summaryPath(tenantId: string, stamp: string): string {
   return checkPath(`${dayPrefix(tenantId, stamp)}summary-${stamp}.json`)
 }
 
+/** Where the plan of a restore lies, beside the safety backup with this stamp. */
+export function restorePlanPath(tenantId: string, stamp: string): string {
+  return checkPath(`${dayPrefix(tenantId, stamp)}${stamp}.restore-plan.json.gz`)
+}
+
 /** Where a part of a table lies; parts count from 1, and the first has no number in its name. */
 export function partPath(tenantId: string, stamp: string, table: TableName, part: number): string {
   const schema = table.schema === 'public' ? '' : `${encodeName(table.schema)}.`
@@ -79,7 +87,7 @@ export function dayPrefix(tenantId: string, stamp: string): string {
 /** The stamp in the path of an object; undefined for what is not a path of ours. */
 export function stampOf(path: string): string | undefined {
   const parts = PATH_SHAPE.exec(path)?.groups
-  return parts?.stamp ?? parts?.tableStamp
+  return parts?.stamp ?? parts?.planStamp ?? parts?.tableStamp
 }
 
 /**
@@ -91,7 +99,7 @@ export function checkPath(path: string): string {
   const parts = PATH_SHAPE.exec(path)?.groups
   if (parts === undefined) refuse('This is not the path of a backup object.')
   const { tenant, day, schema, table } = parts
-  const stamp = parts.stamp ?? parts.tableStamp
+  const stamp = stampOf(path)
   const isOurs =
     stamp !== undefined &&
     day === dayOf(stamp) &&

@@ -5,6 +5,7 @@ import {
   backupStamp,
   dayPrefix,
   partPath,
+  restorePlanPath,
   summaryPath,
   tenantPrefix,
 } from '../../../src/core/store/object-path.ts'
@@ -148,6 +149,7 @@ export function describeStore(name: string, open: () => Promise<StoreUnderTest>)
       const stamps = [newStamp('2026-11-20T23:59:59.999Z'), newStamp('2026-11-21T00:00:00.000Z')]
       const paths = stamps.flatMap((stamp) => [
         summaryPath(tenant, stamp),
+        restorePlanPath(tenant, stamp),
         ...['a', 'b', 'c', 'd', 'e', 'f'].map((table) =>
           partPath(tenant, stamp, { schema: 'public', name: table }, 1),
         ),

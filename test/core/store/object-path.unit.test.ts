@@ -6,6 +6,8 @@ import {
   checkPrefix,
   dayPrefix,
   partPath,
+  restorePlanPath,
+  stampOf,
   summaryPath,
   tenantPrefix,
 } from '../../../src/core/store/object-path.ts'
@@ -19,6 +21,10 @@ const awkward = fc.constantFrom(
   'summary',
   'Summary',
   `summary-${STAMP}`,
+  STAMP,
+  STAMP.toLowerCase(),
+  `${STAMP}.restore-plan`,
+  'restore-plan',
   'x.part-0002',
   `orders-${STAMP}.part-0002`,
   '..',
@@ -49,21 +55,21 @@ const takenAt = fc.date({
 })
 const stamp = fc.tuple(takenAt, fc.uuid()).map(([at, id]) => backupStamp(at, id))
 const object = fc.oneof(
-  fc.record({ tenant: name, stamp, table: fc.constant(null), part: fc.constant(1) }),
+  fc.record({ tenant: name, stamp, table: fc.constant(null), part: fc.constantFrom(0, 1) }),
   fc.record({ tenant: name, stamp, table, part: fc.integer({ min: 1, max: 200_000 }) }),
 )
 
 type SomeObject = {
   tenant: string
   stamp: string
+  /** Null: the summary as part 1, the plan of a restore as part 0. */
   table: { schema: string; name: string } | null
   part: number
 }
 
 function pathOf(it: SomeObject): string {
-  return it.table === null
-    ? summaryPath(it.tenant, it.stamp)
-    : partPath(it.tenant, it.stamp, it.table, it.part)
+  if (it.table !== null) return partPath(it.tenant, it.stamp, it.table, it.part)
+  return it.part === 1 ? summaryPath(it.tenant, it.stamp) : restorePlanPath(it.tenant, it.stamp)
 }
 
 /** How a person would read an escaped name. */
@@ -79,6 +85,7 @@ describe('the path of an object', () => {
     expect(tenantPrefix(tenant)).toBe(`tenant-backups/${tenant}/`)
     expect(dayPrefix(tenant, STAMP)).toBe(`${day}/`)
     expect(summaryPath(tenant, STAMP)).toBe(`${day}/summary-${STAMP}.json`)
+    expect(restorePlanPath(tenant, STAMP)).toBe(`${day}/${STAMP}.restore-plan.json.gz`)
     const rentals = { schema: 'public', name: 'rentals' }
     expect(partPath(tenant, STAMP, rentals, 1)).toBe(`${day}/rentals-${STAMP}.json.gz`)
     expect(partPath(tenant, STAMP, rentals, 2)).toBe(`${day}/rentals-${STAMP}.part-0002.json.gz`)
@@ -92,6 +99,7 @@ describe('the path of an object', () => {
       fc.property(object, (it) => {
         const path = pathOf(it)
         expect(checkPath(path)).toBe(path)
+        expect(stampOf(path)).toBe(it.stamp)
         expect(path).toMatch(KEY_SHAPE)
         expect(path.length).toBeLessThan(1024)
         expect(Math.max(...path.split('/').map((part) => part.length))).toBeLessThanOrEqual(255)
@@ -120,6 +128,7 @@ describe('the path of an object', () => {
         const paths = [partPath('t', STAMP, a, partOfA), partPath('t', STAMP, b, partOfB)]
         expect(paths[0] === paths[1]).toBe(isSame)
         expect(paths).not.toContain(summaryPath('t', STAMP))
+        expect(paths).not.toContain(restorePlanPath('t', STAMP))
       }),
       { numRuns: 2_000 },
     )
@@ -163,6 +172,11 @@ describe('the path of an object', () => {
     `${day}/-${STAMP}.json.gz`,
     `${day}/${'a'.repeat(97)}-${STAMP}.json.gz`,
     `tenant-backups/t/2026-11-20/orders-${STAMP}.json.gz`,
+    `tenant-backups/t/2026-11-20/${STAMP}.restore-plan.json.gz`,
+    `${day}/${STAMP}.restore-plan.json`,
+    `${day}/${STAMP}.restore-plan.part-0002.json.gz`,
+    `${day}/x-${STAMP}.restore-plan.json.gz`,
+    `${day}/${STAMP.toLowerCase()}.restore-plan.json.gz`,
     `tenant-backups/=2d/2026-11-21/orders-${STAMP}.json.gz`,
     `other/t/2026-11-21/orders-${STAMP}.json.gz`,
     `${day}/orders-20261121T020304567Z.json.gz`,
@@ -188,6 +202,7 @@ describe('the path of an object', () => {
     ['half a character', () => summaryPath('\ud800', STAMP)],
     ['part zero', () => partPath('t', STAMP, { schema: 'public', name: 'a' }, 0)],
     ['part one and a half', () => partPath('t', STAMP, { schema: 'public', name: 'a' }, 1.5)],
+    ['a plan of nobody', () => restorePlanPath('', STAMP)],
     ['a stamp of others', () => summaryPath('t', '2026-11-21')],
     ['an invalid time', () => backupStamp(new Date(Number.NaN), ID)],
     ['an id that is no uuid', () => backupStamp(new Date(), 'x')],

@@ -36,6 +36,31 @@ export async function readObject(
   return body
 }
 
+/** Reads an object of unknown size, which the caller then proves. Throws `backup_damaged` beyond `maxBytes`. */
+export async function readBounded(
+  store: Store,
+  { path, maxBytes }: { path: string; maxBytes: number },
+  signal?: AbortSignal,
+): Promise<Buffer> {
+  const stream = await interruptible(store.get(path, signal), signal)
+  const chunks: Buffer[] = []
+  let size = 0
+  for await (const chunk of interruptibleBytes(stream, signal)) {
+    size += chunk.length
+    if (size > maxBytes) {
+      throw new BackupError(
+        'backup_damaged',
+        `The object ${path} is too large to be what it should be.`,
+        {
+          details: { path },
+        },
+      )
+    }
+    chunks.push(chunk)
+  }
+  return Buffer.concat(chunks)
+}
+
 /** Stops at the first byte too many, so that an object that was made huge costs nothing. */
 async function* readChecked(
   store: Store,

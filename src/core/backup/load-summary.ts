@@ -1,8 +1,8 @@
 import { hash } from 'node:crypto'
 import { BackupError } from '../errors.ts'
-import { interruptible, interruptibleBytes } from '../interruptible.ts'
 import type { Store } from '../store/store.ts'
 import type { Backup } from './backup-record.ts'
+import { readBounded } from './check-object.ts'
 import type { SigningKeys } from './signature.ts'
 import { parseSummary, type Summary } from './summary.ts'
 
@@ -18,20 +18,7 @@ export async function loadSummary(
   backup: Pick<Backup, 'id' | 'organizationId' | 'status' | 'summaryPath' | 'summarySha256'>,
   signal?: AbortSignal,
 ): Promise<Summary> {
-  if (backup.status !== 'complete' || backup.summaryPath === null) {
-    throw new BackupError(
-      'backup_incomplete',
-      `Backup ${backup.id} is ${backup.status}: only complete backups can be read.`,
-    )
-  }
-  const body = await readBounded(store, backup.summaryPath, signal)
-  if (hash('sha256', body, 'hex') !== backup.summarySha256) {
-    throw new BackupError(
-      'backup_damaged',
-      `The summary ${backup.summaryPath} is not the one that the catalog names: it was changed or replaced.`,
-      { details: { path: backup.summaryPath } },
-    )
-  }
+  const body = await readSummaryBytes(store, backup, signal)
   const summary = parseSummary(body, signingKeys)
   if (summary.backup_id !== backup.id || summary.organization_id !== backup.organizationId) {
     throw new BackupError(
@@ -43,18 +30,29 @@ export async function loadSummary(
   return summary
 }
 
-async function readBounded(store: Store, path: string, signal?: AbortSignal): Promise<Buffer> {
-  const stream = await interruptible(store.get(path, signal), signal)
-  const chunks: Buffer[] = []
-  let size = 0
-  for await (const chunk of interruptibleBytes(stream, signal)) {
-    size += chunk.length
-    if (size > MAX_SUMMARY_BYTES) {
-      throw new BackupError('backup_damaged', `The summary ${path} is too large to be one.`, {
-        details: { path },
-      })
-    }
-    chunks.push(chunk)
+/** The bytes of a summary, proven to be those that the catalog names. */
+export async function readSummaryBytes(
+  store: Store,
+  backup: Pick<Backup, 'id' | 'status' | 'summaryPath' | 'summarySha256'>,
+  signal?: AbortSignal,
+): Promise<Buffer> {
+  if (backup.status !== 'complete' || backup.summaryPath === null) {
+    throw new BackupError(
+      'backup_incomplete',
+      `Backup ${backup.id} is ${backup.status}: only complete backups can be read.`,
+    )
   }
-  return Buffer.concat(chunks)
+  const body = await readBounded(
+    store,
+    { path: backup.summaryPath, maxBytes: MAX_SUMMARY_BYTES },
+    signal,
+  )
+  if (hash('sha256', body, 'hex') !== backup.summarySha256) {
+    throw new BackupError(
+      'backup_damaged',
+      `The summary ${backup.summaryPath} is not the one that the catalog names: it was changed or replaced.`,
+      { details: { path: backup.summaryPath } },
+    )
+  }
+  return body
 }

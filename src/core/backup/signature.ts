@@ -70,12 +70,18 @@ function findKey(signature: Signature, keys: SigningKeys): SigningKey | undefine
  * Checks the signature of a document given without it. Throws `backup_damaged` when it was not made
  * by one of our keys over exactly this content.
  */
-export function checkSignature(document: object, signature: Signature, keys: SigningKeys): void {
+export function checkSignature(
+  document: object,
+  signature: Signature,
+  keys: SigningKeys,
+  /** What people know it as. */
+  what = 'summary',
+): void {
   const key = findKey(signature, keys)
   if (key === undefined) {
     throw new BackupError(
       'backup_damaged',
-      `The summary is signed with the key «${signature.key_id}», which is not configured. Set it as BACKUP_SIGNING_KEY_PREVIOUS.`,
+      `The ${what} is signed with the key «${signature.key_id}», which is not configured. Set it as BACKUP_SIGNING_KEY_PREVIOUS.`,
     )
   }
   const expected = digest(document, key)
@@ -83,7 +89,7 @@ export function checkSignature(document: object, signature: Signature, keys: Sig
   if (actual.length !== expected.length || !timingSafeEqual(actual, expected)) {
     throw new BackupError(
       'backup_damaged',
-      'The signature of the summary does not match its content: it was changed, or signed with another key of this id.',
+      `The signature of the ${what} does not match its content: it was changed, or signed with another key of this id.`,
     )
   }
 }

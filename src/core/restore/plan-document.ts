@@ -27,8 +27,6 @@ const header = {
   /** The tenant as it was just before, in full. */
   safety_backup_id: z.uuid(),
   plan_hash: z.string().min(1),
-  /** UTC, the database's clock. */
-  made_at: z.string().min(1),
   /** As asked. */
   options: z.record(z.string(), z.unknown()),
   tables: z.array(
@@ -36,8 +34,11 @@ const header = {
       /** The table's label. */
       name: z.string().min(1),
       primary_key: z.array(z.string().min(1)),
-      /** How many rows, by action (staged-table.ts). */
-      rows: z.record(z.string(), count),
+      /** Those that the digests in the lines are of. */
+      columns: z.array(z.string().min(1)),
+      inserted: count,
+      updated: count,
+      deleted: count,
     }),
   ),
 }
@@ -47,6 +48,8 @@ export type PlanHeader = z.infer<typeof PlanHeader>
 const facts = {
   format_version: z.literal(PLAN_FORMAT_VERSION),
   ...header,
+  /** When it was stored, UTC. */
+  made_at: z.iso.datetime(),
   /** Lines before this one. */
   lines: count,
   /** Of all bytes before this line. */
@@ -66,6 +69,8 @@ const GZIP_HEADER_BYTES = 10
 const GZIP_TRAILER_BYTES = 8
 
 const COMMA = 0x2c
+const BRACKET = 0x5b
+const BRACE = 0x7b
 const NEWLINE = 0x0a
 const BLANK = 0x20
 const END = Buffer.from('\n]\n')
@@ -81,9 +86,8 @@ export interface StoredPlan {
 }
 
 /**
- * Writes a plan, reads it back and compares. `lines` are bytes as a copy gives them: each line begins with a
- * comma and ends with a line feed, wherever the chunks are cut. What is held in memory is the compressed plan
- * and a chunk. Throws `object_exists` where this path holds another plan, `store_unavailable`, and
+ * Writes a plan, reads it back and compares. `lines` are bytes as a copy gives them: a JSON object and a
+ * line feed each, wherever the chunks are cut. What is held in memory is the compressed plan and a chunk. Throws `object_exists` where this path holds another plan, `store_unavailable`, and
  * `internal` for what are no such lines.
  */
 export async function storePlan(
@@ -134,14 +138,9 @@ async function* writeDocument(
   let isLineStart = true
   for await (const chunk of lines) {
     if (chunk.length === 0) continue
-    const isFirst = counted === 0 && isLineStart
-    if (isLineStart && chunk[0] !== COMMA) throw notALine()
-    for (let at = chunk.indexOf(NEWLINE); at !== -1; at = chunk.indexOf(NEWLINE, at + 1)) {
-      counted += 1
-      if (at + 1 < chunk.length && chunk[at + 1] !== COMMA) throw notALine()
-    }
+    const framed = frame(chunk, { isLineStart, isFirst: counted === 0 })
+    counted += countNewlines(chunk)
     isLineStart = chunk.at(-1) === NEWLINE
-    const framed = isFirst ? Buffer.concat([Buffer.from('['), chunk.subarray(1)]) : chunk
     digest.update(framed)
     yield framed
   }
@@ -149,6 +148,7 @@ async function* writeDocument(
   const content = Facts.parse({
     format_version: PLAN_FORMAT_VERSION,
     ...given,
+    made_at: new Date().toISOString(),
     lines: counted,
     lines_sha256: digest.digest('hex'),
   })
@@ -158,15 +158,37 @@ async function* writeDocument(
   yield end
 }
 
-export interface LoadedPlan {
+/** A copy with the framing character before each line that begins in it. */
+function frame(
+  chunk: Buffer,
+  { isLineStart, isFirst }: { isLineStart: boolean; isFirst: boolean },
+): Buffer {
+  const framed = Buffer.allocUnsafe(chunk.length + countNewlines(chunk) + 1)
+  let used = 0
+  for (let start = 0; start < chunk.length; ) {
+    if (start > 0 || isLineStart) {
+      if (chunk[start] !== BRACE) throw notALine()
+      framed[used] = start === 0 && isFirst ? BRACKET : COMMA
+      used += 1
+    }
+    const newline = chunk.indexOf(NEWLINE, start)
+    const end = newline === -1 ? chunk.length : newline + 1
+    used += chunk.copy(framed, used, start, end)
+    start = end
+  }
+  return framed.subarray(0, used)
+}
+
+export interface RestorePlan {
   header: PlanHeader
-  /** How many lines there are. */
-  lines: number
+  /** When it was stored, UTC. */
+  madeAt: string
+  lineCount: number
   /**
    * The lines as `copy … from stdin` takes them (`RAW_LINES`): one JSON object each, a blank in place of the
-   * framing character. Chunks end anywhere. Can be called again.
+   * framing character, any number of whole lines in a chunk. Can be called again.
    */
-  readLines(): AsyncGenerator<Buffer>
+  lines(): AsyncGenerator<Buffer>
 }
 
 /**
@@ -178,7 +200,7 @@ export async function loadPlan(
   { store, signingKeys }: PlanServices,
   given: { path: string; sha256: string; tenantId: string; restoreId: string },
   signal?: AbortSignal,
-): Promise<LoadedPlan> {
+): Promise<RestorePlan> {
   const { path } = given
   if (!path.startsWith(tenantPrefix(given.tenantId))) throw damaged(path, 'is of another tenant')
   const stored = await readBounded(store, { path, maxBytes: MAX_STORED_BYTES }, signal)
@@ -188,8 +210,8 @@ export async function loadPlan(
   const { digest, newlines, linesBytes, trailer } = await split(stored, path, signal)
   const { signature, ...content } = parseTrailer(trailer, path)
   checkSignature(content, signature, signingKeys, 'plan')
-  const { format_version: _, lines, lines_sha256, ...found } = content
-  if (lines_sha256 !== digest || lines !== newlines) {
+  const { format_version: _, made_at: madeAt, lines: lineCount, lines_sha256, ...found } = content
+  if (lines_sha256 !== digest || lineCount !== newlines) {
     throw damaged(path, 'does not hold the lines that its end names')
   }
   if (found.organization_id !== given.tenantId || found.restore_id !== given.restoreId) {
@@ -197,8 +219,9 @@ export async function loadPlan(
   }
   return {
     header: found,
-    lines,
-    readLines: () => readLines(stored, { path, linesBytes }, signal),
+    madeAt,
+    lineCount,
+    lines: () => readLines(stored, { path, linesBytes }, signal),
   }
 }
 
@@ -242,19 +265,23 @@ async function* readLines(
   signal: AbortSignal | undefined,
 ): AsyncGenerator<Buffer> {
   let left = linesBytes
+  let begun: Buffer[] = []
   let isLineStart = true
   for await (const chunk of unpack(stored, path, signal)) {
+    if (left === 0) return
     const bytes = chunk.subarray(0, left)
     left -= bytes.length
-    if (bytes.length > 0) {
-      if (isLineStart) bytes[0] = BLANK
-      isLineStart = bytes.at(-1) === NEWLINE
-      for (let at = bytes.indexOf(NEWLINE); at !== -1; at = bytes.indexOf(NEWLINE, at + 1)) {
-        if (at + 1 < bytes.length) bytes[at + 1] = BLANK
-      }
-      yield bytes
+    if (isLineStart) bytes[0] = BLANK
+    for (let at = bytes.indexOf(NEWLINE); at !== -1; at = bytes.indexOf(NEWLINE, at + 1)) {
+      if (at + 1 < bytes.length) bytes[at + 1] = BLANK
     }
-    if (left === 0) return
+    const end = bytes.lastIndexOf(NEWLINE) + 1
+    isLineStart = end === bytes.length
+    if (end > 0) {
+      yield Buffer.concat([...begun, bytes.subarray(0, end)])
+      begun = []
+    }
+    if (!isLineStart) begun.push(bytes.subarray(end))
   }
 }
 

@@ -1,0 +1,292 @@
+/**
+ * Compares a staged table with the tenant's live rows and writes down, in the staged rows' action, what a
+ * restore would do. Runs as the operator in the snapshot of the look, so every live row it sees is the
+ * tenant's own.
+ */
+import type { Queryable } from '../database/database.ts'
+import { encodeLine } from '../tables/encode-rows.ts'
+import type { ProtectedTable } from '../tables/protected-table.ts'
+import { quoteIdentifier } from '../tables/quote-identifier.ts'
+import { ACTION, CTID, ROW, TABLEOID, XMIN } from './staged-table.ts'
+
+/** A table of the tenant on its way through a restore. */
+export interface StagedTable {
+  /** The live table, all columns. */
+  live: ProtectedTable
+  /** The live table as far as the backup knows it; what is compared and written. */
+  shared: ProtectedTable
+  /** `pg_temp.…`, and the number in it. */
+  staged: string
+  index: number
+  rowsInBackup: number
+  /** Live rows at the time of the look. */
+  rowsLive: number
+  /** The number of the next row that is added to the staged table. */
+  nextRow: number
+}
+
+export interface DiffChoices {
+  missing: 'restore' | 'keep'
+  changed: 'restore' | 'keep'
+  newer: 'restore' | 'keep'
+  /** Only the rows that the scope table names under this table's number. */
+  isScoped: boolean
+}
+
+/**
+ * Which rows a restore is about, where it is not about all: by the texts of their keys, or, in an undo, by
+ * the digests of their lines before and after, with what the restore did to them.
+ */
+export const SCOPE = 'pg_temp.tenantkeep_scope'
+export const CREATE_SCOPE =
+  'create temp table tenantkeep_scope (table_no int, key jsonb, action text, before text, after text)'
+
+/** Marks every staged row and adds the live rows that change or go. */
+export async function diffTable(
+  session: Queryable,
+  table: StagedTable,
+  choices: DiffChoices,
+): Promise<void> {
+  if (table.shared.primaryKey.length === 0) {
+    await (choices.isScoped ? diffByScopedLine : diffByLine)(session, table, choices)
+    return
+  }
+  if (choices.isScoped) {
+    await session.query(
+      `update ${table.staged} as s set ${ACTION} = 'outside' where not ${isInScope(table, 's')}`,
+    )
+  }
+  await diffByKey(session, table, choices)
+}
+
+async function diffByKey(
+  session: Queryable,
+  table: StagedTable,
+  choices: DiffChoices,
+): Promise<void> {
+  const { staged, shared } = table
+  const live = liveRows(table.live)
+  const key = equalColumns(
+    shared.primaryKey.map((column) => column.name),
+    's',
+    'live',
+  )
+  if (table.rowsLive > 0) {
+    const differs = rowsDiffer(shared, comparedColumns(shared), 's', 'live')
+    if (differs !== null) {
+      await session.query(
+        `update ${staged} as s
+         set ${ACTION} = '${choices.changed === 'restore' ? 'update' : 'skip'}',
+           ${TABLEOID} = live.${TABLEOID}, ${CTID} = live.${CTID}, ${XMIN} = live.${XMIN}
+         from ${live} where ${key} and s.${ACTION} is null and ${differs}`,
+      )
+    }
+  }
+  await session.query(
+    `update ${staged} as s set ${ACTION} = '${choices.missing === 'restore' ? 'insert' : 'skip'}'
+     where coalesce(s.${ACTION}, 'insert') = 'insert'
+       and s.${ACTION} is distinct from '${choices.missing === 'restore' ? 'insert' : 'skip'}'
+       and not exists (select from ${live} where ${key})`,
+  )
+  await addLiveRows(session, table, {
+    action: 'before',
+    rowNumber: `s.${ROW}`,
+    from: `${staged} as s join ${live} on ${key} and s.${ACTION} = 'update'`,
+  })
+  if (choices.newer === 'keep') return
+  const scope = choices.isScoped ? ` and ${isInScope(table, 'live', 'insert')}` : ''
+  await addLiveRows(session, table, {
+    action: 'delete',
+    rowNumber: null,
+    from: `${live} where not exists (select from ${staged} as s where ${key})${scope}`,
+  })
+}
+
+/** Without a key rows are a multiset: equal lines are told apart by their number only. */
+async function diffByLine(
+  session: Queryable,
+  table: StagedTable,
+  { missing, newer }: DiffChoices,
+): Promise<void> {
+  const lines = numberedLines(table)
+  await session.query(
+    `with ${lines}
+     update ${table.staged} as s set ${ACTION} = '${missing === 'restore' ? 'insert' : 'skip'}'
+     from staged_lines as l
+     where l.row_no = s.${ROW}
+       and not exists (select from live_lines as v where v.line = l.line and v.n = l.n)`,
+  )
+  if (newer === 'keep') return
+  await addLiveRows(session, table, {
+    action: 'delete',
+    rowNumber: null,
+    with: lines,
+    from: `live_lines as live
+      where not exists (select from staged_lines as l where l.line = live.line and l.n = live.n)`,
+  })
+}
+
+/** An undo: as many equal lines as the restore inserted go, as many as it deleted come back. */
+async function diffByScopedLine(
+  session: Queryable,
+  table: StagedTable,
+  _choices: DiffChoices,
+): Promise<void> {
+  const lines = numberedLines(table)
+  const wanted = (digest: 'before' | 'after', action: string) =>
+    `(select count(*) from ${SCOPE} as c
+      where c.table_no = ${table.index} and c.action = '${action}' and c.${digest} = md5(l.line))`
+  await session.query(
+    `with ${lines}
+     update ${table.staged} as s
+     set ${ACTION} = case when l.n <= ${wanted('before', 'delete')} then 'insert' else 'outside' end
+     from staged_lines as l where l.row_no = s.${ROW}`,
+  )
+  await addLiveRows(session, table, {
+    action: 'delete',
+    rowNumber: null,
+    with: lines,
+    from: `live_lines as live
+      where live.n <= ${wanted('after', 'insert').replace('l.line', 'live.line')}`,
+  })
+}
+
+function numberedLines(table: StagedTable): string {
+  return `live_lines as materialized (
+      select live.*, row_number() over (partition by live.line) as n
+      from (select live.*, ${lineOf(table.shared, 'live')} as line from ${liveRows(table.live)}) as live
+    ), staged_lines as materialized (
+      select s.row_no, s.line, row_number() over (partition by s.line order by s.row_no) as n
+      from (
+        select s.${ROW} as row_no, ${lineOf(table.shared, 's')} as line
+        from ${table.staged} as s where s.${ACTION} is null or s.${ACTION} = 'insert'
+      ) as s
+    )`
+}
+
+/**
+ * After the diff: what keeps its live value gets it, so that the staged row is what will be written, and
+ * rows whose unique values or owner change are replaced instead of updated. The tenant's own row is always
+ * updated in place: whoever waits for it would else find it gone.
+ */
+export async function settleUpdates(
+  session: Queryable,
+  table: StagedTable,
+  keyColumns: ReadonlySet<string>,
+): Promise<void> {
+  const { live, shared, staged } = table
+  const both = `from ${staged} as b where b.${ROW} = s.${ROW} and b.${ACTION} = 'before'
+    and s.${ACTION} = 'update'`
+  const kept = columnsKept(table)
+  if (kept.length > 0) {
+    const set = kept.map((name) => `${quoteIdentifier(name)} = b.${quoteIdentifier(name)}`)
+    await session.query(`update ${staged} as s set ${set.join(', ')} ${both}`)
+  }
+  if (live.class === 'root') return
+  const moving = shared.columns.filter(
+    (column) => column.isIdentityAlways || keyColumns.has(column.name),
+  )
+  if (moving.length === 0) return
+  const image = (alias: string) =>
+    `row(${moving.map((column) => `${alias}.${quoteIdentifier(column.name)}`).join(', ')})::record`
+  await session.query(
+    `update ${staged} as s set ${ACTION} = 'replace' ${both} and ${image('s')} *<> ${image('b')}`,
+  )
+}
+
+/** Columns that an update leaves as they are: marked as keep-live, or newer than the backup. */
+export function columnsKept({ live, shared }: StagedTable): string[] {
+  const names = new Set(shared.columns.map((column) => column.name))
+  return live.columns
+    .filter((column) => !column.isGenerated)
+    .map((column) => column.name)
+    .filter((name) => live.keepLive.includes(name) || !names.has(name))
+}
+
+/** The columns in which a difference counts. */
+export function comparedColumns(shared: ProtectedTable): string[] {
+  const key = new Set(shared.primaryKey.map((column) => column.name))
+  return shared.columns
+    .map((column) => column.name)
+    .filter((name) => !key.has(name) && !shared.keepLive.includes(name))
+}
+
+/**
+ * Whether two rows differ: by image, which is fast and sees everything, and by text, because equal arrays
+ * may have different images. Null where there is nothing to compare.
+ */
+export function rowsDiffer(
+  shared: ProtectedTable,
+  columns: readonly string[],
+  left: string,
+  right: string,
+): string | null {
+  if (columns.length === 0) return null
+  const image = (alias: string) =>
+    `row(${columns.map((name) => `${alias}.${quoteIdentifier(name)}`).join(', ')})::record`
+  const compared = {
+    ...shared,
+    columns: shared.columns.filter((column) => columns.includes(column.name)),
+  }
+  return `${image(left)} *<> ${image(right)}
+    and ${lineOf(compared, left)} is distinct from ${lineOf(compared, right)}`
+}
+
+/** The row of an alias as its line of JSON. */
+export function lineOf(table: ProtectedTable, alias: string): string {
+  const columns = table.columns
+    .filter((column) => !column.isGenerated)
+    .map((column) => `${alias}.${quoteIdentifier(column.name)}`)
+  const select = columns.length === 0 ? 'select' : `select ${columns.join(', ')}`
+  return `(select ${encodeLine(table)} collate "C" from (${select}) as ${quoteIdentifier(table.name)})`
+}
+
+/** The texts of a row's key as a JSON array; what plans and scopes call a row by. */
+export function keyOf(table: ProtectedTable, alias: string): string {
+  const texts = table.primaryKey.map((column) => `${alias}.${quoteIdentifier(column.name)}::text`)
+  return `jsonb_build_array(${texts.join(', ')})`
+}
+
+/**
+ * The tenant's live rows as a relation called `live`: domains as their base types, as the staged rows have
+ * them, and each row's place beside it.
+ */
+export function liveRows(table: ProtectedTable): string {
+  const name = quoteIdentifier(table.name)
+  const columns = table.columns.map((column) => {
+    const quoted = quoteIdentifier(column.name)
+    return `coalesce(${name}.${quoted}, null) as ${quoted}`
+  })
+  const place = `${name}.tableoid as ${TABLEOID}, ${name}.ctid as ${CTID}, ${name}.xmin as ${XMIN}`
+  return `(select ${[...columns, place].join(', ')} ${table.from} where ${table.rowExpression}) as live`
+}
+
+/** `left.a = right.a and …`. */
+export function equalColumns(names: readonly string[], left: string, right: string): string {
+  return names
+    .map((name) => `${left}.${quoteIdentifier(name)} = ${right}.${quoteIdentifier(name)}`)
+    .join(' and ')
+}
+
+function isInScope(table: StagedTable, alias: string, action?: 'insert'): string {
+  const done = action === undefined ? '' : ` and (c.action is null or c.action = '${action}')`
+  return `exists (select from ${SCOPE} as c
+    where c.table_no = ${table.index} and c.key = ${keyOf(table.shared, alias)}${done})`
+}
+
+async function addLiveRows(
+  session: Queryable,
+  table: StagedTable,
+  given: { action: 'before' | 'delete'; rowNumber: string | null; with?: string; from: string },
+): Promise<void> {
+  const columns = table.live.columns.map((column) => quoteIdentifier(column.name))
+  const { rowCount } = await session.query(
+    `${given.with === undefined ? '' : `with ${given.with} `}
+     insert into ${table.staged} (${[...columns, ROW, ACTION, TABLEOID, CTID, XMIN].join(', ')})
+     select ${columns.map((column) => `live.${column}`).join(', ')},
+       ${given.rowNumber ?? `${table.nextRow - 1} + row_number() over ()`}, '${given.action}',
+       live.${TABLEOID}, live.${CTID}, live.${XMIN}
+     from ${given.from}`,
+  )
+  if (given.rowNumber === null) table.nextRow += rowCount
+}

@@ -1,0 +1,153 @@
+import { Readable } from 'node:stream'
+import { pipeline } from 'node:stream/promises'
+import type { SummaryTable } from '../backup/summary.ts'
+import { blankFraming } from '../backup/unpack-part.ts'
+import type { Connection } from '../database/database.ts'
+import { sqlstateOf } from '../database/sqlstates.ts'
+import { BackupError } from '../errors.ts'
+import { interruptible } from '../interruptible.ts'
+import { decodeSelect, RAW_LINES, writtenColumns } from '../tables/encode-rows.ts'
+import type { Column, ProtectedTable } from '../tables/protected-table.ts'
+import { quoteIdentifier } from '../tables/quote-identifier.ts'
+import type { BackupSource } from './backup-source.ts'
+import { ACTION, CTID, ROW, TABLEOID, XMIN } from './staged-table.ts'
+
+export const LINES = 'pg_temp.tenantkeep_restore_lines'
+const COPY_CHUNK_BYTES = 256 * 1024
+
+/** The temp table that raw lines pass through, one for all tables; made by the operator. */
+export const CREATE_LINES = 'create temp table tenantkeep_restore_lines (line text)'
+
+/**
+ * The live table as far as the backup knows it: its columns of then that are still there, read as they were
+ * written. What both sides have is what is compared and written.
+ */
+export function sharedTable(live: ProtectedTable, backup: SummaryTable): ProtectedTable {
+  const then = new Set(backup.columns.map((column) => column.name))
+  const columns = writtenColumns(live).filter((column) => then.has(column.name))
+  const names = new Set(columns.map((column) => column.name))
+  // A key that the backup can't have (a new column, a computed one) tells no rows apart.
+  const primaryKey = live.primaryKey.every((key) => names.has(key.name)) ? live.primaryKey : []
+  return { ...live, columns, primaryKey }
+}
+
+/**
+ * The statement that makes the staging table: the live types without being able to name them, domains as
+ * their base types and without length limits, which would cut and round silently; generated columns too,
+ * since keys may hold them. Bookkeeping stands beside them.
+ */
+export function createStagedTable(live: ProtectedTable, staged: string): string {
+  const name = quoteIdentifier(live.name)
+  const columns = live.columns.map(
+    (column) =>
+      `coalesce(${name}.${quoteIdentifier(column.name)}, null) as ${quoteIdentifier(column.name)}`,
+  )
+  return `create temp table ${staged} as
+    select ${columns.join(', ')}, null::bigint as ${ROW}, null::text as ${ACTION},
+      null::oid as ${TABLEOID}, null::tid as ${CTID}, null::xid as ${XMIN}
+    ${live.from} with no data`
+}
+
+export interface StageOptions {
+  source: BackupSource
+  backup: SummaryTable
+  /** From `sharedTable`. */
+  shared: ProtectedTable
+  /** Columns whose type changed since: their values are read as the live type. */
+  changedTypes: ReadonlySet<string>
+  staged: string
+  /** What the rows' action is before they were compared; null where that finds out. */
+  action: 'insert' | null
+  onRows: (rows: number) => void
+  signal: AbortSignal | undefined
+}
+
+/**
+ * Loads every part of a table from the backup into its staging table, as the operator: each part is proven
+ * before its bytes reach the database, and rows are numbered from 1. Throws what the source throws, and
+ * `backup_damaged` where the lines are no rows of this table.
+ */
+export async function loadStagedRows(
+  connection: Connection,
+  options: StageOptions,
+): Promise<number> {
+  const { source, backup, shared, staged, signal } = options
+  const columns = shared.columns.map((column) => quoteIdentifier(column.name))
+  const decoded = decodeShared(options)
+  let rows = 0
+  for (const part of backup.parts) {
+    const raw = await source.readPart(part, signal)
+    await copyLines(connection, blankFraming(raw), signal)
+    try {
+      const { rowCount } = await connection.query(
+        `insert into ${staged} (${[...columns, ROW, ACTION].join(', ')})
+         select decoded.*, ${rows} + row_number() over (), ${options.action === null ? 'null' : `'${options.action}'`}
+         from (${decoded}) as decoded`,
+      )
+      rows += rowCount
+    } catch (error) {
+      throw unreadable(backup, error)
+    }
+    if (part !== backup.parts.at(-1)) await connection.query(`truncate ${LINES}`)
+    options.onRows(rows)
+  }
+  await connection.query(`truncate ${LINES}; analyze ${staged}`)
+  if (rows !== backup.rows) {
+    throw new BackupError(
+      'backup_damaged',
+      `${backup.name} has ${rows} rows where the summary names ${backup.rows}.`,
+      { details: { table: backup.name } },
+    )
+  }
+  return rows
+}
+
+/** Copies lines into the lines table, with backpressure. */
+export async function copyLines(
+  connection: Connection,
+  lines: Buffer | AsyncIterable<Buffer>,
+  signal: AbortSignal | undefined,
+): Promise<void> {
+  const copy = connection.copyIn(`copy ${LINES} from stdin ${RAW_LINES}`)
+  await interruptible(
+    pipeline(Readable.from(Buffer.isBuffer(lines) ? inChunks(lines) : lines), copy),
+    signal,
+  )
+}
+
+function decodeShared({ source, backup, shared, staged, changedTypes }: StageOptions): string {
+  const then = new Map(backup.columns.map((column) => [column.name, column]))
+  const columns = shared.columns.map((column): Column => {
+    // Ordinary JSON: whatever the type, the value stands there as it is.
+    const encoding = source.isPlainJson ? 'scalar' : (then.get(column.name)?.encoding ?? 'scalar')
+    return { ...column, encoding }
+  })
+  const query = decodeSelect({ ...shared, columns }, { lines: LINES, staged })
+  // A scale that changed would make every row look different for ever.
+  const rescaled = shared.columns.filter(
+    (column) => changedTypes.has(column.name) && column.type.startsWith('numeric('),
+  )
+  if (rescaled.length === 0) return query
+  const names = shared.columns.map((column) => {
+    const name = quoteIdentifier(column.name)
+    return rescaled.includes(column) ? `read.${name}::${column.type} as ${name}` : `read.${name}`
+  })
+  return `select ${names.join(', ')} from (${query}) as read (${shared.columns.map((column) => quoteIdentifier(column.name)).join(', ')})`
+}
+
+/** The database's message may quote a value, so it stays in the cause. */
+function unreadable(backup: SummaryTable, error: unknown): unknown {
+  const state = sqlstateOf(error) ?? ''
+  if (!/^(22|23|42|P0)/.test(state)) return error
+  return new BackupError(
+    'backup_damaged',
+    `Rows of ${backup.name} can't be read as this table's rows (${state}): a column's type does not fit what the backup holds.`,
+    { cause: error, details: { table: backup.name, state } },
+  )
+}
+
+function* inChunks(bytes: Buffer): Generator<Buffer> {
+  for (let at = 0; at < bytes.length; at += COPY_CHUNK_BYTES) {
+    yield bytes.subarray(at, at + COPY_CHUNK_BYTES)
+  }
+}

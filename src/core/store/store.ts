@@ -42,3 +42,17 @@ export interface Store {
   /** Every object below the prefix, at any depth, all pages; fails rather than return a part of them. */
   list(prefix: string): Promise<ObjectInfo[]>
 }
+
+/** A store whose objects a browser can fetch by itself for a while. */
+export interface SigningStore extends Store {
+  /**
+   * One URL per path, in the order of the paths, each good for so many seconds for whoever knows it.
+   * Throws `object_missing` where one of them is not there.
+   */
+  signUrls(paths: readonly string[], seconds: number): Promise<string[]>
+}
+
+/** Whether a store can give out URLs; a directory can't. */
+export function canSignUrls(store: Store): store is SigningStore {
+  return 'signUrls' in store
+}

@@ -6,7 +6,7 @@ import { z } from 'zod'
 import { BackupError } from '../errors.ts'
 import { checkPath, checkPrefix } from './object-path.ts'
 import { DEFAULT_RETRY, type RetryPolicy, retry } from './retry.ts'
-import type { ObjectInfo, Store } from './store.ts'
+import type { ObjectInfo, SigningStore } from './store.ts'
 
 export interface SupabaseStoreOptions {
   retry?: Partial<RetryPolicy>
@@ -21,6 +21,8 @@ export interface SupabaseStoreOptions {
 
 /** The API takes no more paths in one removal. */
 const REMOVE_BATCH = 1_000
+/** Nor more paths to be signed at once. */
+const SIGN_BATCH = 500
 /** Folders listed at the same time: enough to hide the latency, few enough not to be slowed down. */
 const LIST_WIDTH = 6
 
@@ -31,7 +33,7 @@ const LIST_WIDTH = 6
  * an existing object only before an upload begins. So errors are told apart by what the body says, and
  * an upload is always a buffer of known length that can be sent again.
  */
-export class SupabaseStore implements Store {
+export class SupabaseStore implements SigningStore {
   readonly url: string
   readonly #bucketName: string
   readonly #client: SupabaseClient
@@ -157,6 +159,27 @@ export class SupabaseStore implements Store {
     // A bucket that is gone lists as an empty one; who prunes must not believe that.
     if (found.size === 0) await this.check()
     return [...found.values()].sort((a, b) => (a.path < b.path ? -1 : 1))
+  }
+
+  async signUrls(paths: readonly string[], seconds: number): Promise<string[]> {
+    for (const path of paths) checkPath(path)
+    const urls = new Map<string, string>()
+    for (let start = 0; start < paths.length; start += SIGN_BATCH) {
+      const batch = paths.slice(start, start + SIGN_BATCH)
+      const data = await this.#ask('sign URLs', () =>
+        this.#bucket().createSignedUrls(batch, seconds),
+      )
+      for (const { path, signedUrl } of understand(SignedUrls, data)) {
+        if (path !== null && signedUrl !== null) urls.set(path, signedUrl)
+      }
+    }
+    return paths.map((path) => {
+      const url = urls.get(path)
+      if (url !== undefined) return url
+      throw new BackupError('object_missing', `The object ${path} is not in the store.`, {
+        details: { path },
+      })
+    })
   }
 
   async #listFolder(folder: string): Promise<{ folders: string[]; objects: ObjectInfo[] }> {
@@ -294,6 +317,7 @@ type Answer<T> = { data: T; error: null } | { data: unknown; error: Error }
 
 const Bucket = z.object({ public: z.boolean() })
 const Info = z.object({ size: z.coerce.number().int().min(0), createdAt: z.coerce.date() })
+const SignedUrls = z.array(z.object({ path: z.string().nullable(), signedUrl: z.url().nullable() }))
 const Entries = z.array(
   z.union([
     z.object({ name: z.string(), id: z.null() }),

@@ -96,8 +96,9 @@ export async function countTable(session: Queryable, table: StagedTable): Promis
     updated,
     deleted,
     unchanged: equal,
-    // Live rows that stay as they are although they differ from the backup, or are not in it.
-    kept: Math.max(0, table.rowsLive - equal - updated - deleted - of('outside')),
+    // Live rows that stay as they are although they differ from the backup, or are not in it. Where only some
+    // rows were asked for, the others are nobody's concern.
+    kept: of('outside') > 0 ? 0 : Math.max(0, table.rowsLive - equal - updated - deleted),
     skipped,
     warnings: [],
     samples: [],

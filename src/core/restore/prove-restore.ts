@@ -5,6 +5,7 @@
 import type { Queryable } from '../database/database.ts'
 import { hasSqlstate } from '../database/sqlstates.ts'
 import { BackupError } from '../errors.ts'
+import { countActions } from './apply-plan.ts'
 import { asWorker } from './as-worker.ts'
 import {
   comparedColumns,
@@ -38,15 +39,24 @@ export interface Proof {
 export async function proveRestore(session: Queryable, options: ProofOptions): Promise<Proof> {
   const { tables, constraints } = options
   const proof: Proof = { blockers: [], warnings: [] }
-  for (const foreignKey of constraints.foreignKeys) {
-    await proveReferences(session, foreignKey, tables, proof)
+  const withFinal = new Map<string, StagedTable>()
+  const withGone = new Map<string, StagedTable>()
+  for (const [label, table] of tables) {
+    const counts = await countActions(session, table)
+    const has = (...actions: string[]) => actions.some((action) => (counts[action] ?? 0) > 0)
+    if (has('insert', 'update', 'replace')) withFinal.set(label, table)
+    if (has('delete', 'update', 'replace')) withGone.set(label, table)
   }
   for (const foreignKey of constraints.foreignKeys) {
-    await proveReferrers(session, foreignKey, tables, proof)
+    await proveReferences(session, foreignKey, withFinal, proof)
+  }
+  for (const foreignKey of constraints.foreignKeys) {
+    await proveReferrers(session, foreignKey, withGone, proof)
   }
   for (const table of tables.values()) await proveWritten(session, table, proof)
+  for (const table of tables.values()) await countOthers(session, table, proof)
   const deferrable = constraints.uniqueKeys.filter(
-    (key) => key.isDeferrable && tables.has(key.label),
+    (key) => key.isDeferrable && withFinal.has(key.label),
   )
   await proveDeferrable(session, deferrable, options, proof)
   return proof
@@ -131,6 +141,22 @@ async function proveWritten(session: Queryable, table: StagedTable, proof: Proof
   })
 }
 
+/** Rows that came or went since the look, by other hands: they happened after, and stay. */
+async function countOthers(session: Queryable, table: StagedTable, proof: Proof): Promise<void> {
+  const { rows } = await session.query<{ difference: string }>(
+    `select (select count(*) ${table.live.from} where ${table.live.rowExpression})
+       - ${table.rowsLive} - count(*) filter (where ${ACTION} = 'insert')
+       + count(*) filter (where ${ACTION} = 'delete') as difference
+     from ${table.staged}`,
+  )
+  const difference = Number(rows[0]?.difference)
+  if (difference === 0) return
+  proof.warnings.push({
+    table: table.live.label,
+    message: `${table.live.label} has ${Math.abs(difference)} rows ${difference > 0 ? 'more' : 'fewer'} than planned: somebody wrote to it meanwhile, or rows of nobody have an owner again. They are left as they are.`,
+  })
+}
+
 /**
  * Constraints that Postgres checks by triggers, which are silent. Another session's open insert can't be
  * seen, so writers of these tables wait while this looks: at most 300 ms a try, the last thing before commit.
@@ -141,15 +167,10 @@ async function proveDeferrable(
   { tables, isDryRun, lockTimeoutMs }: ProofOptions,
   proof: Proof,
 ): Promise<void> {
-  const written: UniqueKey[] = []
-  for (const key of keys) {
-    const table = tables.get(key.label)
-    if (table !== undefined && (await hasFinal(session, table))) written.push(key)
-  }
-  if (written.length === 0) return
-  const labels = [...new Set(written.map((key) => key.label))]
+  if (keys.length === 0) return
+  const labels = [...new Set(keys.map((key) => key.label))]
   if (!isDryRun) await lockAgainstWriters(session, labels, tables, lockTimeoutMs)
-  for (const key of written) {
+  for (const key of keys) {
     const table = tables.get(key.label)
     if (table === undefined || key.constraintOid === null) continue
     const count = await callCount(
@@ -203,13 +224,6 @@ async function lockAgainstWriters(
       )
     }
   }
-}
-
-async function hasFinal(session: Queryable, table: StagedTable): Promise<boolean> {
-  const { rows } = await session.query<{ has: boolean }>(
-    `select exists (select from ${table.staged} where ${ACTION} in ${FINAL}) as has`,
-  )
-  return rows[0]?.has ?? false
 }
 
 async function callCount(

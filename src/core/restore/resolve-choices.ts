@@ -5,6 +5,7 @@
  */
 import type { Queryable } from '../database/database.ts'
 import { quoteIdentifier } from '../tables/quote-identifier.ts'
+import { countActions } from './apply-plan.ts'
 import { asWorker } from './as-worker.ts'
 import { keyOf, type StagedTable } from './diff-table.ts'
 import type { Constraints, Edge, ForeignKey, UniqueKey } from './read-constraints.ts'
@@ -14,6 +15,7 @@ import { ACTION, CTID, ROW, TABLEOID, XMIN } from './staged-table.ts'
 
 const ROUNDS = 30
 const MOST_KEYS = 20
+const FINAL_ACTIONS = ['insert', 'update', 'replace'] as const
 const FINAL = `('insert', 'update', 'replace')`
 
 export interface Plan {
@@ -50,7 +52,8 @@ class Resolver {
   readonly #plan: Plan
   readonly #found = new Map<string, Found>()
   readonly #warnings = new Map<string, { table: string; message: string }>()
-  #hasChanged = false
+  readonly #actions = new Map<StagedTable, Partial<Record<string, number>>>()
+  #hasChangedSince = false
 
   constructor(session: Queryable, plan: Plan) {
     this.#session = session
@@ -60,12 +63,12 @@ class Resolver {
   async resolve(): Promise<Resolution> {
     const { uniqueKeys, edges, foreignKeys } = this.#plan.constraints
     for (let round = 1; round <= ROUNDS; round += 1) {
-      this.#hasChanged = false
+      this.#hasChangedSince = false
       for (const key of uniqueKeys) await this.#resolveTaken(key)
       for (const edge of edges) if (!edge.isEnforced) await this.#resolveReturning(edge)
       for (const foreignKey of foreignKeys) await this.#resolveMissing(foreignKey)
       for (const foreignKey of foreignKeys) await this.#resolveReferenced(foreignKey)
-      if (!this.#hasChanged) break
+      if (!this.#hasChangedSince) break
     }
     const accessChanges = await this.#findAccessChanges()
     const blockers: Blocker[] = []
@@ -88,7 +91,7 @@ class Resolver {
   /** Keys of rows that are to be written, held by rows that stay. */
   async #resolveTaken(key: UniqueKey): Promise<void> {
     const table = this.#plan.tables.get(key.label)
-    if (table === undefined || !(await this.#has(table, FINAL))) return
+    if (table === undefined || !(await this.#has(table, FINAL_ACTIONS))) return
     const { rows } = await asWorker(this.#session, () =>
       this.#session.query<{
         row_no: string
@@ -133,7 +136,7 @@ class Resolver {
         [[...taken]],
       )
       await this.#skip(table, taken, `('insert')`)
-      this.#hasChanged = true
+      this.#noteChange()
       this.#warn(
         key.label,
         `${taken.size} rows: ${key.name} is held by another row now; they keep their live value, or are not brought back.`,
@@ -167,7 +170,7 @@ class Resolver {
   /** Rows that nobody owns now, and that their owner's return would make the tenant's. */
   async #resolveReturning(edge: Edge): Promise<void> {
     const owner = this.#plan.tables.get(edge.ownerLabel)
-    if (owner === undefined || !(await this.#has(owner, `('insert')`))) return
+    if (owner === undefined || !(await this.#has(owner, ['insert']))) return
     const { rows } = await asWorker(this.#session, () =>
       this.#session.query<{ child_tableoid: string; child_ctid: string; child_xmin: string }>(
         'select * from tenantkeep.find_unowned_children($1::integer, $2::regclass)',
@@ -198,7 +201,7 @@ class Resolver {
   async #resolveMissing(foreignKey: ForeignKey): Promise<void> {
     const { tables, options } = this.#plan
     const child = foreignKey.childLabel === null ? undefined : tables.get(foreignKey.childLabel)
-    if (child === undefined || !(await this.#has(child, FINAL))) return
+    if (child === undefined || !(await this.#has(child, FINAL_ACTIONS))) return
     const parent = foreignKey.parentLabel === null ? undefined : tables.get(foreignKey.parentLabel)
     const { rows } = await asWorker(this.#session, () =>
       this.#session.query<{ row_no: string; was_broken: boolean }>(
@@ -262,7 +265,7 @@ class Resolver {
       [[...rows]],
     )
     if (rowCount === 0) return false
-    this.#hasChanged = true
+    this.#noteChange()
     this.#warn(
       parent.live.label,
       `${rowCount} rows are brought back although not asked for: rows that come back point at them.`,
@@ -290,7 +293,7 @@ class Resolver {
        where ${ROW} = any ($1::bigint[]) and ${ACTION} in ${FINAL}`,
       [[...rows]],
     )
-    this.#hasChanged = true
+    this.#noteChange()
     this.#warn(
       child.live.label,
       `${rows.size} rows lose what they pointed at by ${foreignKey.name}: it is gone, so the columns become null.`,
@@ -302,8 +305,7 @@ class Resolver {
   async #resolveReferenced(foreignKey: ForeignKey): Promise<void> {
     const { tables, options } = this.#plan
     const parent = foreignKey.parentLabel === null ? undefined : tables.get(foreignKey.parentLabel)
-    if (parent === undefined || !(await this.#has(parent, `('delete', 'update', 'replace')`)))
-      return
+    if (parent === undefined || !(await this.#has(parent, ['delete', 'update', 'replace']))) return
     const child = foreignKey.childLabel === null ? undefined : tables.get(foreignKey.childLabel)
     const { rows } = await asWorker(this.#session, () =>
       this.#session.query<{ row_no: string; referring_rows: string }>(
@@ -320,7 +322,7 @@ class Resolver {
          where ${ROW} = any ($1::bigint[]) and ${ACTION} in ('delete', 'update', 'replace', 'before')`,
         [[...referenced]],
       )
-      this.#hasChanged = true
+      this.#noteChange()
       this.#warn(
         parent.live.label,
         `${referenced.size} rows stay as they are: rows that stay refer to them by ${foreignKey.name}.`,
@@ -358,7 +360,7 @@ class Resolver {
     )
     if (rowCount === 0) return
     table.nextRow += rowCount
-    this.#hasChanged = true
+    this.#noteChange()
     this.#warn(
       table.live.label,
       `${rowCount} rows that nobody owns stand in the way; they are put aside, and an undo brings them back.`,
@@ -372,14 +374,20 @@ class Resolver {
          select from ${table.staged} as w where w.${ROW} = s.${ROW} and w.${ACTION} in ${actions})))`,
       [[...rows]],
     )
-    if (rowCount > 0) this.#hasChanged = true
+    if (rowCount > 0) this.#noteChange()
   }
 
-  async #has(table: StagedTable, actions: string): Promise<boolean> {
-    const { rows } = await this.#session.query<{ has: boolean }>(
-      `select exists (select from ${table.staged} where ${ACTION} in ${actions}) as has`,
-    )
-    return rows[0]?.has ?? false
+  #noteChange(): void {
+    this.#hasChangedSince = true
+    this.#actions.clear()
+  }
+
+  /** Asked for every key and foreign key, so the answer is kept until something changes. */
+  async #has(table: StagedTable, actions: readonly string[]): Promise<boolean> {
+    const known = this.#actions.get(table)
+    const counts = known ?? (await countActions(this.#session, table))
+    this.#actions.set(table, counts)
+    return actions.some((action) => (counts[action] ?? 0) > 0)
   }
 
   /** Whom the return of rows lets in: memberships, and whatever keeps its rights live. */

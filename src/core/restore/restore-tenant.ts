@@ -124,7 +124,7 @@ export async function runRestore(
     })
     return await windDown(work, signal)
   } catch (error) {
-    const failure = explainFailure(error)
+    const failure = explainRestoreFailure(error)
     const done = await recordFailed(services, attempt, failure)
     if (done !== undefined) return done
     throw failure
@@ -341,6 +341,8 @@ async function readLockTimeout(session: Queryable): Promise<number> {
 }
 
 function isWorthAnotherLook(error: unknown): boolean {
+  // Our own errors are answers, whatever caused them.
+  if (error instanceof BackupError) return false
   return (
     error instanceof GuardMiss ||
     sqlstateOf(error) === GUARD_STATE ||
@@ -444,6 +446,23 @@ async function readTenantName(session: Queryable, { tenantId, source }: RestoreI
     [tenantId],
   )
   return rows[0] === undefined ? source.summary.organization_name : rows[0].name
+}
+
+/** What a backup would say of the same error, in the words of a restore. */
+function explainRestoreFailure(error: unknown): BackupError {
+  const { code, message, cause, details } = explainFailure(error)
+  const state = sqlstateOf(error)
+  const words: Partial<Record<typeof code, string>> = {
+    backup_timed_out:
+      'The restore was not done within the time it was given, or the database ended one of its statements. Nothing was restored.',
+    backup_cancelled: 'The restore was cancelled before it was done. Nothing was restored.',
+    internal: `The restore failed in a way that was not foreseen${state === undefined ? '' : ` (SQLSTATE ${state})`}. Nothing was restored. The log of this process has the details.`,
+  }
+  const isOwn = error instanceof BackupError && error.code === 'internal'
+  return new BackupError(code, isOwn ? message : (words[code] ?? message), {
+    cause,
+    ...(details === undefined ? {} : { details }),
+  })
 }
 
 /** Returns the result where the restore turns out to be committed and only the answer was lost. */

@@ -2,11 +2,12 @@ import { join } from 'node:path'
 import { parseArgs } from 'node:util'
 import { REPOSITORY } from '../../src/local/migrations.ts'
 import { benchBackup } from './backup.ts'
-import { openDataSet } from './data-set.ts'
+import { type DataSet, openDataSet } from './data-set.ts'
 import { describeMachine, type Figure, printFigures } from './figure.ts'
+import { benchRestore } from './restore.ts'
 import { benchSchema, openScratchServer } from './schema.ts'
 
-const USAGE = `npm run bench -- backup|schema [--json] [--quick] [--reset] [--folder PATH]
+const USAGE = `npm run bench -- backup|restore|schema [--json] [--quick] [--reset] [--folder PATH]
 
 backup  measures on a Postgres of its own with 4,000,000 rows of the demonstration, made on first use and
         kept below .local/bench
@@ -15,7 +16,7 @@ schema  measures init, census and fingerprint of generated schemas, and what the
 
 Nothing there is synced to the disk: these are figures of speed, not of a disk.
   --quick   a twentieth of everything, to try out the benchmark; the aims are meant for the whole
-  --reset   make the data set of backup anew
+  --reset   make the data set of backup and restore anew
   --json    one JSON document on stdout`
 
 interface Options {
@@ -36,11 +37,13 @@ interface Prepared {
 type Prepare = (options: Options, tell: (line: string) => void) => Promise<Prepared>
 
 const BENCHMARKS = new Map<string, Prepare>([
-  ['backup', prepareBackup],
+  ['backup', (options, tell) => prepareOnDataSet(benchBackup, options, tell)],
+  ['restore', (options, tell) => prepareOnDataSet(benchRestore, options, tell)],
   ['schema', prepareSchema],
 ])
 
-async function prepareBackup(
+async function prepareOnDataSet(
+  measure: (dataSet: DataSet, tell: (line: string) => void) => Promise<Figure[]>,
   { folder, quick, reset }: Options,
   tell: (line: string) => void,
 ): Promise<Prepared> {
@@ -48,7 +51,7 @@ async function prepareBackup(
   return {
     postgresVersion: dataSet.postgresVersion,
     dataSet: { rows: dataSet.rows, tenants: dataSet.tenantCount, isDurable: false },
-    measure: () => benchBackup(dataSet, tell),
+    measure: () => measure(dataSet, tell),
     stop: () => dataSet.stop(),
   }
 }

@@ -23,17 +23,7 @@ export async function startPageReader(
   superuserUrl: string,
   storageFolder: string,
 ): Promise<PageReader> {
-  const keys = {
-    publishable: `sb_publishable_${randomBytes(18).toString('base64url')}`,
-    secret: `sb_secret_${randomBytes(24).toString('base64url')}`,
-    jwtSecret: randomBytes(32).toString('base64url'),
-  }
-  const api = await startProcess(new URL('api-process.ts', import.meta.url), {
-    databaseUrl: superuserUrl,
-    storageFolder,
-    keys,
-  })
-  const client = createClient(api.line, keys.secret, { auth: { persistSession: false } })
+  const { client, stop } = await startApi(superuserUrl, storageFolder)
   return {
     async backUp(tenantId, store) {
       const stamp = backupStamp(new Date(), randomUUID())
@@ -47,18 +37,44 @@ export async function startPageReader(
       }
       return total
     },
+    stop,
+  }
+}
+
+/** The embedded API in a process of its own, and a client with all rights. */
+export async function startApi(
+  databaseUrl: string,
+  storageFolder: string,
+): Promise<{ client: SupabaseClient; stop(): Promise<void> }> {
+  const keys = {
+    publishable: `sb_publishable_${randomBytes(18).toString('base64url')}`,
+    secret: `sb_secret_${randomBytes(24).toString('base64url')}`,
+    jwtSecret: randomBytes(32).toString('base64url'),
+  }
+  const api = await startProcess(new URL('api-process.ts', import.meta.url), {
+    databaseUrl,
+    storageFolder,
+    keys,
+  })
+  return {
+    client: createClient(api.line, keys.secret, { auth: { persistSession: false } }),
     stop: () => api.stop(),
   }
 }
 
+/** The column by which a tenant's rows of a table are known, in the tables that have one. */
+export function tenantColumn(table: string): string {
+  return table === 'organizations' ? 'id' : 'organization_id'
+}
+
 /** Null for a table without the tenant's column. */
-async function readPages(
+export async function readPages(
   client: SupabaseClient,
   table: string,
   tenantId: string,
-): Promise<unknown[] | null> {
-  const column = table === 'organizations' ? 'id' : 'organization_id'
-  const rows: unknown[] = []
+): Promise<Record<string, unknown>[] | null> {
+  const column = tenantColumn(table)
+  const rows: Record<string, unknown>[] = []
   for (;;) {
     const page = await client
       .from(table)

@@ -38,6 +38,8 @@ export const UpdateInput = z
   })
 export type UpdateInput = z.infer<typeof UpdateInput>
 
+export const ExportInput = z.strictObject({ backup_id: z.uuid() })
+
 /** A backup as answers have it: the columns of the catalog, without where its objects lie. */
 export function describeBackup(backup: Backup) {
   return {

@@ -24,11 +24,11 @@ export class FaultyDatabase implements Database {
   readonly calls: { kind: DatabaseCall; sql: string }[] = []
   struck = false
   readonly #database: Database
-  readonly #fault: DatabaseFault | null
+  fault: DatabaseFault | null
 
   constructor(database: Database, fault: DatabaseFault | null = null) {
     this.#database = database
-    this.#fault = fault
+    this.fault = fault
   }
 
   query<Row>(sql: string, params?: readonly unknown[]): Promise<QueryResult<Row>> {
@@ -74,7 +74,7 @@ export class FaultyDatabase implements Database {
 
   #note(kind: DatabaseCall, sql: string): DatabaseFault | null {
     this.calls.push({ kind, sql })
-    const fault = this.#fault
+    const { fault } = this
     if (fault === null || (fault.kind !== undefined && fault.kind !== kind)) return null
     const count = this.calls.filter((c) => fault.kind === undefined || c.kind === fault.kind).length
     if (count !== fault.call) return null

@@ -470,6 +470,8 @@ async function requireOwnRows(
 /** Columns whose change moves a row: unique values, and what leads to its owner, or what it leads to. */
 function movingColumns(table: StagedTable, { uniqueKeys, edges }: Constraints): Set<string> {
   const { label } = table.live
+  // An administrator's predicate may ask for any of them.
+  if (table.live.class === 'custom') return new Set(table.shared.columns.map(({ name }) => name))
   return new Set([
     ...uniqueKeys
       .filter((key) => key.label === label && !key.isPrimary)

@@ -52,6 +52,7 @@ const Edge = z.object({
   id: z.number().int(),
   label: z.string(),
   ownerLabel: z.string(),
+  /** Every column that says whose the row is: those of the edge, its condition's, the tenant's before it. */
   columns: z.array(z.string()),
   ownerColumns: z.array(z.string()),
   /** A validated foreign key keeps owned rows from outliving their owner. */
@@ -137,7 +138,9 @@ const LABEL = (schema: string, table: string) =>
 const READ_EDGES = `
   select e.id, ${LABEL('e.schema_name', 'e.table_name')} as label,
     ${LABEL('e.owner_schema', 'e.owner_table')} as "ownerLabel",
-    to_jsonb(e.columns) as columns, to_jsonb(e.owner_columns) as "ownerColumns",
+    to_jsonb(e.columns)
+      || case when t.tenant_column is null then '[]' else jsonb_build_array(t.tenant_column) end
+      || case when e.condition is null then '[]' else jsonb_build_array(e.condition -> 'column') end as columns, to_jsonb(e.owner_columns) as "ownerColumns",
     e.constraint_name is not null and exists (
       select from pg_catalog.pg_constraint f
       join pg_catalog.pg_class c on c.oid = f.conrelid
@@ -146,6 +149,7 @@ const READ_EDGES = `
         and (n.nspname, c.relname) in ((e.schema_name, e.table_name), (e.owner_schema, e.owner_table))
     ) as "isEnforced"
   from tenantkeep.ownership e
+  join tenantkeep.tenant_tables t on (t.schema_name, t.table_name) = (e.schema_name, e.table_name)
   order by e.id`
 
 const Membership = z.object({

@@ -151,8 +151,8 @@ async function lookAndAct(
       const isLast = looks === LOOKS
       return await act(connection, { input, look, attempt, looks, isLast })
     } catch (error) {
-      attempt.result = undefined
       if (!isWorthAnotherLook(error)) throw error
+      attempt.result = undefined
       await connection.query('rollback')
       await connection.query('discard temp')
       const changing = new BackupError(

@@ -1,7 +1,9 @@
 import { createHash, timingSafeEqual } from 'node:crypto'
 import type { Queryable } from '../core/database/database.ts'
 import { BackupError } from '../core/errors.ts'
+import { findRestore } from '../core/restore/restore-record.ts'
 import type { Actor } from '../core/services.ts'
+import { findTenant } from '../core/tenants/find-tenant.ts'
 import type { Environment } from './environment.ts'
 import { verifyUser } from './verify-user.ts'
 
@@ -162,6 +164,48 @@ export async function requireTenantOfBackup(
   throw new BackupError('backup_not_found', 'There is no such backup among yours.')
 }
 
+/**
+ * The tenant of a restore, where the caller may act for it; it must be the one that is given, if one is.
+ * Throws `restore_not_found` also where the restore is another tenant's, `not_allowed` for a member without
+ * rights.
+ */
+export async function requireTenantOfRestore(
+  database: Queryable,
+  caller: Caller,
+  {
+    restore_id: restoreId,
+    organization_id: givenId,
+  }: {
+    restore_id: string
+    organization_id?: string | undefined
+  },
+): Promise<{ id: string; name: string | null }> {
+  const given = givenId === undefined ? null : await requireTenant(database, caller, givenId)
+  const restore = await findRestore(database, restoreId)
+  if (restore !== undefined) {
+    const { organizationId: id, organizationName: name } = restore
+    const isGiven = given === null || id === given.id
+    if (isGiven && (await isAllowed(database, caller, id))) return { id, name }
+  }
+  throw new BackupError('restore_not_found', 'There is no such restore among yours.')
+}
+
+/**
+ * Lets the cron secret only rehearse, unless this site says otherwise: it sits with an outside service.
+ * Throws `not_allowed`.
+ */
+export function requireMayRestore(
+  caller: Caller,
+  environment: Environment,
+  isDryRun: boolean,
+): void {
+  if (caller.kind !== 'cron' || isDryRun || environment.mayCronRestore) return
+  throw new BackupError(
+    'not_allowed',
+    'The cron secret only rehearses a restore (dry_run: true). Use OPERATOR_SECRET or sign in; where the cron service has to restore, set CRON_SECRET_MAY_RESTORE=allow on this site.',
+  )
+}
+
 function tenantNotFound(): BackupError {
   return new BackupError('tenant_not_found', 'There is no such organization among yours.')
 }
@@ -182,22 +226,6 @@ async function belongsTo(database: Queryable, userId: string, tenantId: string):
     [userId, tenantId],
   )
   return rows[0]?.belongs ?? false
-}
-
-/** A tenant whose own row is gone is still there for us while it has backups. */
-async function findTenant(
-  database: Queryable,
-  tenantId: string,
-): Promise<{ id: string; name: string | null } | null> {
-  const { rows } = await database.query<{ id: string; name: string | null }>(
-    `(select tenant_id as id, tenant_name as name from tenantkeep.list_tenants() where tenant_id = $1)
-     union all
-     (select organization_id, organization_name from public.tenant_backups
-      where organization_id = $1 order by created_at desc limit 1)
-     limit 1`,
-    [tenantId],
-  )
-  return rows[0] ?? null
 }
 
 const ID_SHAPES: Record<string, RegExp> = {

@@ -21,6 +21,7 @@ const Variables = z.object({
   SUPABASE_DB_URL: text,
   CRON_SECRET: text,
   CRON_SECRET_IN_QUERY: allow,
+  CRON_SECRET_MAY_RESTORE: allow,
   OPERATOR_SECRET: text,
   BACKUP_SIGNING_KEY: text,
   BACKUP_SIGNING_KEY_PREVIOUS: text,
@@ -39,6 +40,8 @@ export interface Environment {
   cronSecret: string | undefined
   /** `?secret=` counts on the daily backup, for cron services that can't send a header. */
   mayUseSecretInQuery: boolean
+  /** The cron secret restores for real, as in older setups; otherwise it only rehearses. */
+  mayCronRestore: boolean
   operatorSecret: string | undefined
   signingKey: string | undefined
   previousSigningKey: string | undefined
@@ -83,6 +86,7 @@ export function readEnvironment(
     databaseUrl: requireDatabaseUrl(all.SUPABASE_DB_URL),
     cronSecret,
     mayUseSecretInQuery: all.CRON_SECRET_IN_QUERY,
+    mayCronRestore: all.CRON_SECRET_MAY_RESTORE,
     operatorSecret,
     signingKey: all.BACKUP_SIGNING_KEY,
     previousSigningKey: all.BACKUP_SIGNING_KEY_PREVIOUS,

@@ -8,6 +8,7 @@ import { type Caller, type CallerKind, identify, readCaller } from './authorize.
 import { type Environment, readEnvironment } from './environment.ts'
 import { readInput } from './read-input.ts'
 import { getLogger, getServices, requireCurrentSchema } from './services.ts'
+import { streamAnswer, wantsLines } from './stream-answer.ts'
 
 interface Call<Input> {
   services: Services
@@ -17,6 +18,8 @@ interface Call<Input> {
   /** When the request came in. */
   startedAt: Date
   requestId: string
+  /** Tells a caller who streams what is done at this moment; nobody else hears it. */
+  tell(progress: object): void
 }
 
 export interface Answer {
@@ -33,37 +36,53 @@ export interface Endpoint<Input> {
   allow: readonly CallerKind[]
   /** `?secret=` counts here where `CRON_SECRET_IN_QUERY=allow`. */
   mayUseSecretInQuery?: boolean
+  /** With `Accept: application/x-ndjson` it answers line by line, progress first. */
+  canStream?: boolean
   run(call: Call<Input>): Promise<Answer>
 }
 
 /**
  * Makes a Netlify function of an endpoint: checks method, caller, input and schema, runs it, answers
- * JSON. The work is not tied to the request: a client that hangs up cancels nothing. The request's id is
- * Netlify's own, so that our log lines and the platform's can be put side by side.
+ * JSON, or line by line where the endpoint can and the caller asks for it. The work is not tied to the
+ * request: a client that hangs up cancels nothing. The request's id is Netlify's own, so that our log
+ * lines and the platform's can be put side by side.
  */
 export function handle<Input>(
   endpoint: Endpoint<Input>,
-): (request: Request, netlify?: Pick<NetlifyContext, 'requestId'>) => Promise<Response> {
+): (
+  request: Request,
+  netlify?: Partial<Pick<NetlifyContext, 'requestId' | 'waitUntil'>>,
+) => Promise<Response> {
   return async (request, netlify) => {
     const startedAt = new Date()
     const requestId = netlify?.requestId || randomUUID()
     const log = getLogger().child({ request_id: requestId, endpoint: endpoint.name })
-    const origins: string[] = []
-    const answer = await answerRequest(endpoint, request, { startedAt, requestId, log, origins })
-    log.info(
-      {
-        method: request.method,
-        status: answer.status,
-        duration_ms: Date.now() - startedAt.getTime(),
-      },
-      'answered',
-    )
-    const headers = new Headers(answer.headers)
-    for (const [name, value] of Object.entries(SECURITY_HEADERS)) headers.set(name, value)
-    allowOrigin(headers, request, origins, endpoint)
-    headers.set('x-request-id', requestId)
-    if (answer.body === undefined) return new Response(null, { status: answer.status, headers })
-    return Response.json(answer.body, { status: answer.status, headers })
+    const context = { startedAt, requestId, log, origins: [] }
+    const toHeaders = (given: Record<string, string> | undefined) => {
+      const headers = new Headers(given)
+      for (const [name, value] of Object.entries(SECURITY_HEADERS)) headers.set(name, value)
+      allowOrigin(headers, request, context.origins, endpoint)
+      headers.set('x-request-id', requestId)
+      return headers
+    }
+    const work = async (tell: (progress: object) => void) => {
+      const answer = await answerRequest(endpoint, request, { ...context, tell })
+      log.info(
+        {
+          method: request.method,
+          status: answer.status,
+          duration_ms: Date.now() - startedAt.getTime(),
+        },
+        'answered',
+      )
+      return answer
+    }
+    if (wantsLines(endpoint, request)) {
+      return streamAnswer(work, toHeaders, (done) => netlify?.waitUntil?.(done))
+    }
+    const { status, body, headers } = await work(() => {})
+    if (body === undefined) return new Response(null, { status, headers: toHeaders(headers) })
+    return Response.json(body, { status, headers: toHeaders(headers) })
   }
 }
 
@@ -76,6 +95,7 @@ const SECURITY_HEADERS = {
 }
 
 interface Context {
+  tell: (progress: object) => void
   startedAt: Date
   requestId: string
   log: Logger
@@ -85,7 +105,7 @@ interface Context {
   callerKind?: CallerKind
 }
 
-interface RawAnswer {
+export interface RawAnswer {
   status: number
   body?: object
   headers?: Record<string, string>
@@ -96,7 +116,7 @@ async function answerRequest<Input>(
   request: Request,
   context: Context,
 ): Promise<RawAnswer> {
-  const { requestId, startedAt, log, origins } = context
+  const { requestId, startedAt, log, origins, tell } = context
   try {
     const environment = readEnvironment()
     origins.push(...environment.allowedOrigins)
@@ -114,7 +134,9 @@ async function answerRequest<Input>(
     const caller = await readCaller(services.tenants.catalog, identity)
     log.info({ caller: caller.kind, user_id: caller.actor.id }, 'called')
     if (!endpoint.allow.includes(caller.kind)) throw notAllowed(caller.kind)
-    return await endpoint.run({ services, environment, caller, input, startedAt, requestId })
+    return await endpoint.run({
+      ...{ services, environment, caller, input, startedAt, requestId, tell },
+    })
   } catch (error) {
     return answerError(endpoint, error, context)
   }
@@ -132,7 +154,7 @@ function notAllowed(kind: CallerKind): BackupError {
   return new BackupError(
     'not_allowed',
     kind === 'cron'
-      ? 'The cron secret starts backups and nothing else. Use OPERATOR_SECRET or sign in.'
+      ? 'The cron secret starts backups, rehearses restores, and no more. Use OPERATOR_SECRET or sign in.'
       : 'You may not do this.',
   )
 }

@@ -9,7 +9,7 @@ const DEAD_LETTER = 'tenant-backup-dead'
 
 /** A worker that says nothing for so long is dead; its job is given to another. */
 const HEARTBEAT_SECONDS = 30
-/** What people asked for goes before the night's work. */
+/** What people asked for, restores among it, goes before the night's work. */
 const MANUAL_PRIORITY = 1_000_000
 
 export const BackupJob = z.object({
@@ -22,15 +22,26 @@ export const BackupJob = z.object({
 })
 export type BackupJob = z.infer<typeof BackupJob>
 
-export interface ClaimedJob {
+/** A restore or an undo, real or rehearsed; what it is to do stands in its run. */
+export const RestoreJob = z.object({
+  runId: z.uuid(),
+  tenantId: z.string().min(1),
+  task: z.literal('restore'),
+})
+export type RestoreJob = z.infer<typeof RestoreJob>
+
+const Job = z.union([RestoreJob, BackupJob])
+export type Job = z.infer<typeof Job>
+
+export interface ClaimedJob<Work extends Job = Job> {
   id: string
   /** How often it failed before; together with the id this names one attempt. */
   retryCount: number
-  job: BackupJob
+  job: Work
 }
 
 export interface JobRequest {
-  job: BackupJob
+  job: Job
   /** How long it may take; decides who may claim it (see `claim`). */
   expectedSeconds: number
   /** Not to be claimed before so many seconds have passed. */
@@ -51,8 +62,8 @@ interface QueueState {
 
 export interface JobQueue {
   /**
-   * Queues a job and gives its id; null where the same kind of backup of this tenant is queued or
-   * under way already.
+   * Queues a job and gives its id; null where the same kind of backup of this tenant, or another restore
+   * of it, is queued or under way already.
    */
   send(request: JobRequest): Promise<string | null>
   /** Queues many at once, passing over those that are queued or under way already. */
@@ -72,7 +83,7 @@ export interface JobQueue {
   /** Frees the jobs of dead workers. Without this call nothing of theirs moves. */
   supervise(): Promise<void>
   /** Jobs that used up their attempts without anybody settling them: their workers died every time. */
-  takeDead(): Promise<BackupJob[]>
+  takeDead(): Promise<Job[]>
   state(fitsSeconds?: number): Promise<QueueState>
 }
 
@@ -158,7 +169,7 @@ function createJobQueue(boss: PgBoss, database: Database): JobQueue {
         found = await fetch({ maxPriority: Math.min(Math.floor(fitsSeconds), MANUAL_PRIORITY - 1) })
       }
       if (found === undefined) return null
-      return { id: found.id, retryCount: found.retryCount, job: BackupJob.parse(found.data) }
+      return { id: found.id, retryCount: found.retryCount, job: Job.parse(found.data) }
     },
 
     async touch({ id, retryCount }) {
@@ -189,7 +200,7 @@ function createJobQueue(boss: PgBoss, database: Database): JobQueue {
         dead.map(({ id }) => id),
       )
       return dead.flatMap(({ data }) => {
-        const job = BackupJob.safeParse(data)
+        const job = Job.safeParse(data)
         return job.success ? [job.data] : []
       })
     },
@@ -214,9 +225,10 @@ function createJobQueue(boss: PgBoss, database: Database): JobQueue {
 }
 
 function toOptions({ job, expectedSeconds, afterSeconds }: JobRequest) {
-  const urgency = job.backupType === 'manual' ? MANUAL_PRIORITY : 0
+  const kind = 'task' in job ? job.task : job.backupType
+  const urgency = kind === 'daily_tenant' ? 0 : MANUAL_PRIORITY
   return {
-    singletonKey: `${job.backupType}:${job.tenantId}`,
+    singletonKey: `${kind}:${job.tenantId}`,
     priority: urgency + Math.min(MANUAL_PRIORITY - 1, Math.ceil(expectedSeconds)),
     ...(afterSeconds === undefined ? {} : { startAfter: afterSeconds }),
   }

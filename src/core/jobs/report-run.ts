@@ -52,7 +52,7 @@ interface RunSummary {
 }
 
 /**
- * Reads a run with the outcome of its tenants; of the given tenants only, when some are given, so that
+ * Reads a run of backups with the outcome of its tenants; of the given tenants only, when some are given, so that
  * an owner learns nothing of others. Throws `run_not_found`, also for a run that has none of them.
  */
 export async function reportRun(
@@ -72,12 +72,13 @@ export async function reportRun(
     `select status, kind, ${isoTime('created_at')} as "createdAt", ${isoTime('finished_at')} as "finishedAt",
             actor_kind as "actorKind", actor_label as "actorLabel", progress
      from tenantkeep.runs
-     where id = $1 and ($2::text[] is null or tenant_ids && $2::text[])`,
+     where id = $1 and kind in ('daily_tenant', 'manual')
+       and ($2::text[] is null or tenant_ids && $2::text[])`,
     [runId, tenantIds ?? null],
   )
   const run = rows[0]
   if (run === undefined) {
-    throw new BackupError('run_not_found', 'There is no such run, or it has none of your tenants.')
+    throw runNotFound()
   }
   const tenants = await readOutcomes(database, runId, tenantIds)
   const isWhole = tenantIds === undefined
@@ -93,6 +94,10 @@ export async function reportRun(
     tenants,
     progress: isWhole || run.kind === 'manual' ? run.progress : {},
   }
+}
+
+export function runNotFound(): BackupError {
+  return new BackupError('run_not_found', 'There is no such run, or it has none of your tenants.')
 }
 
 const Outcomes = z.array(
@@ -142,7 +147,7 @@ async function readOutcomes(
 }
 
 /** A time as JSON has it, in UTC; our sessions answer in Postgres' own form. */
-function isoTime(column: string): string {
+export function isoTime(column: string): string {
   return `to_char(${column} at time zone 'utc', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"')`
 }
 

@@ -52,7 +52,10 @@ export async function runDailyBackup(
 }
 
 /** Until when a call may begin something, and when it has to break off. */
-export async function planCall(services: Services, { startedAt, budgetMs }: CallTime) {
+export async function planCall(
+  services: Services,
+  { startedAt, budgetMs }: Pick<CallTime, 'startedAt' | 'budgetMs'>,
+) {
   const settings = await readJobSettings(services.tenants.catalog)
   const budget = budgetMs ?? settings.time_budget_seconds * 1_000
   return {

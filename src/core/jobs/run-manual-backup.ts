@@ -88,7 +88,8 @@ async function doOrQueue(errand: Errand): Promise<void> {
   if (!isDone) await send(errand, expectedSeconds)
 }
 
-async function takeSlot(services: Services, slots: Slots) {
+/** A place among all that work at the same time; null where none is free for a moment. */
+export async function takeSlot(services: Services, slots: Slots) {
   const { max_concurrent_backups: limit } = await readJobSettings(services.tenants.catalog)
   const giveUpAt = Date.now() + WAIT_FOR_PLACE_MS
   for (;;) {

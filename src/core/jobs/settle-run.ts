@@ -1,5 +1,6 @@
 import type { Database } from '../database/database.ts'
 import type { JobQueue } from './queue.ts'
+import { settleDeadRestore, settleDeadRestores } from './settle-restore.ts'
 import { queueOpenTenants } from './start-run.ts'
 
 /** How a tenant came out of a run. */
@@ -133,21 +134,24 @@ export async function failRun(
 /**
  * Puts right what dead processes left behind: jobs of dead workers are freed, tenants whose every
  * worker died are failed, those whose backup exists are settled, open ones without a job are queued
- * again, and runs without an open tenant are closed. Every process that works on jobs begins with it.
+ * again, and runs without an open tenant are closed; restores whose process died are settled from the
+ * journal. Every process that works on jobs begins with it.
  */
 export async function reconcileRuns(database: Database, queue: JobQueue): Promise<void> {
   await queue.supervise()
   for (const job of await queue.takeDead()) {
-    await settleTenant(
-      database,
-      { runId: job.runId, tenantId: job.tenantId, kind: job.backupType },
-      {
-        status: 'failed',
-        code: 'backup_timed_out',
-        message:
-          'Every attempt ended with its process, most likely for lack of time or memory. Run `npm run worker` on a machine without such limits.',
-      },
-    )
+    if ('task' in job) await settleDeadRestore(database, job)
+    else
+      await settleTenant(
+        database,
+        { runId: job.runId, tenantId: job.tenantId, kind: job.backupType },
+        {
+          status: 'failed',
+          code: 'backup_timed_out',
+          message:
+            'Every attempt ended with its process, most likely for lack of time or memory. Run `npm run worker` on a machine without such limits.',
+        },
+      )
   }
   const { rows } = await database.query<{
     runId: string
@@ -177,4 +181,5 @@ export async function reconcileRuns(database: Database, queue: JobQueue): Promis
      )`,
   )
   for (const { id } of finished) await closeRun(database, id)
+  await settleDeadRestores(database)
 }

@@ -1,7 +1,7 @@
 import type { Database } from '../database/database.ts'
 import { BackupError } from '../errors.ts'
 import type { Actor } from '../services.ts'
-import type { JobQueue, JobRequest } from './queue.ts'
+import type { BackupJob, JobQueue } from './queue.ts'
 
 export interface StartedRun {
   runId: string
@@ -157,7 +157,7 @@ export async function queueOpenTenants(
     runId: string
     tenantId: string
     kind: 'daily_tenant' | 'manual'
-    request: Pick<JobRequest['job'], 'name' | 'note' | 'tags'>
+    request: Pick<BackupJob, 'name' | 'note' | 'tags'>
     seconds: number | null
   }>(
     `select distinct on (r.kind, t.tenant_id)

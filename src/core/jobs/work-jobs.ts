@@ -4,14 +4,17 @@ import type { Database } from '../database/database.ts'
 import { BackupError } from '../errors.ts'
 import type { Actor, Services } from '../services.ts'
 import { type JobSettings, readJobSettings } from './job-settings.ts'
+import { describeRestoreFailure, performRestore } from './perform-restore.ts'
 import {
   type BackupJob,
   type ClaimedJob,
   type JobQueue,
+  type RestoreJob,
   TOUCH_EVERY_MS,
   withQueue,
 } from './queue.ts'
 import { recordProgress } from './record-progress.ts'
+import { failRestoreRun, findRestoreRun } from './restore-run.ts'
 import { postponeTenant, reconcileRuns, settleTenant, startTenant } from './settle-run.ts'
 import { type Slot, type Slots, withSlots } from './slots.ts'
 
@@ -45,7 +48,7 @@ const SUPERVISE_EVERY_MS = 30_000
 const RECONNECT_MS = 5_000
 
 /**
- * Works on queued backups, side by side with any number of other processes, and may be started twice.
+ * Works on queued backups and restores, side by side with any number of other processes, and may be started twice.
  * First it puts right what dead processes left behind. Throws `database_unavailable` where the queue
  * can't be reached (a worker without an end waits instead); what happens to a single backup is recorded
  * and thrown to nobody.
@@ -184,8 +187,15 @@ async function pause(
   wait.abort()
 }
 
-/** Does one job. True when the tenant is settled, false when another attempt will follow. */
+/** Does one job. True when it is settled, false when another attempt will follow. */
 async function workJob(place: Workplace, claimed: ClaimedJob): Promise<boolean> {
+  const { job } = claimed
+  return 'task' in job
+    ? workRestore(place, { ...claimed, job })
+    : workBackup(place, { ...claimed, job })
+}
+
+async function workBackup(place: Workplace, claimed: ClaimedJob<BackupJob>): Promise<boolean> {
   const { services, database, queue, options } = place
   const { runId, tenantId, backupType: kind } = claimed.job
   const tenant = { runId, tenantId, kind }
@@ -223,6 +233,34 @@ async function workJob(place: Workplace, claimed: ClaimedJob): Promise<boolean> 
     // A tenant that was removed since the run began has nothing to be backed up.
     const isGone = kind === 'daily_tenant' && failure.code === 'tenant_not_found'
     await settleTenant(database, tenant, { status: isGone ? 'skipped' : 'failed', ...failure })
+  }
+  await queue.finish(claimed)
+  return true
+}
+
+/** A restore that waited in the queue, or that a process before this one did not end. */
+async function workRestore(place: Workplace, claimed: ClaimedJob<RestoreJob>): Promise<boolean> {
+  const { services, database, queue, options } = place
+  const run = await findRestoreRun(database, claimed.job.runId)
+  if (run?.status !== 'running') {
+    await queue.finish(claimed)
+    return false
+  }
+  using life = keepAlive(queue, claimed, options)
+  try {
+    await performRestore(services, run, { signal: life.signal })
+  } catch (error) {
+    if (life.wasTaken()) return false
+    const failure = describeRestoreFailure(error)
+    services.log.error(
+      { ...idsOf(claimed), code: failure.code, attempt: claimed.retryCount + 1, err: error },
+      'restore failed',
+    )
+    if (failure.canRetry && mayTryAgain(queue, claimed, failure.code)) {
+      await queue.giveBack(claimed, failure.code)
+      return false
+    }
+    await failRestoreRun(database, run.runId, failure)
   }
   await queue.finish(claimed)
   return true

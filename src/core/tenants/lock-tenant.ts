@@ -10,7 +10,8 @@ const LONGEST_PAUSE_MS = 500
  * or reads a tenant as a whole holds it (backup, restore, undo, prune, seed, offboard), so that no
  * two of them meet. Two tenants whose hashes collide would wait for each other, and no more.
  */
-const TRY_LOCK = `select pg_try_advisory_lock(hashtextextended('tenantkeep.tenant:' || $1, 0)) as locked`
+const LOCK_KEY = `hashtextextended('tenantkeep.tenant:' || $1, 0)`
+const TRY_LOCK = `select pg_try_advisory_lock(${LOCK_KEY}) as locked`
 
 /**
  * Takes the tenant's lock for the rest of the session (it ends with the lease of the connection, or
@@ -35,4 +36,16 @@ export async function lockTenant(
     }
     await sleep(Math.min(pause, left), undefined, { signal })
   }
+}
+
+/**
+ * Whether nobody works on the tenant as a whole at this moment. Whoever recorded that they do is dead
+ * then. Takes the lock for the one statement.
+ */
+export async function isTenantFree(database: Queryable, tenantId: string): Promise<boolean> {
+  const { rows } = await database.query<{ free: boolean }>(
+    `select pg_try_advisory_xact_lock(${LOCK_KEY}) as free`,
+    [tenantId],
+  )
+  return rows[0]?.free === true
 }

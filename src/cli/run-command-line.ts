@@ -1,13 +1,17 @@
 import { Command, CommanderError } from 'commander'
 import { BackupError } from '../core/errors.ts'
 import { registerBackup } from './backup.ts'
+import { registerCompare } from './compare.ts'
 import { registerDoctor } from './doctor.ts'
 import { EXIT, EXIT_HELP, type ExitStatus } from './exit-status.ts'
+import { registerExport } from './export.ts'
 import { registerHook } from './hook.ts'
 import { registerInit } from './init.ts'
 import { registerList } from './list.ts'
+import { registerRestore } from './restore.ts'
 import { createRunner, reportError, type Surroundings } from './run-command.ts'
 import { registerShow } from './show.ts'
+import { registerUndo } from './undo.ts'
 import { registerUnhook } from './unhook.ts'
 import { registerUninstall } from './uninstall.ts'
 import { registerVerify } from './verify.ts'
@@ -19,6 +23,10 @@ const REGISTRATIONS = [
   registerList,
   registerShow,
   registerVerify,
+  registerExport,
+  registerCompare,
+  registerRestore,
+  registerUndo,
   registerDoctor,
   registerWorker,
   registerUnhook,
@@ -34,7 +42,9 @@ export async function runCommandLine(
   let status: ExitStatus = EXIT.done
   const isJson = args.includes('--json')
   const program = new Command('tenantkeep')
-    .description('Back up one tenant of an application whose tenants share one Supabase database.')
+    .description(
+      'Back up and restore one tenant of an application whose tenants share one Supabase database.',
+    )
     .addHelpText('after', EXIT_HELP)
     .configureHelp({ showGlobalOptions: true })
   // Before the commands are added: they inherit both.

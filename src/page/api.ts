@@ -338,6 +338,32 @@ export async function readRun(
   return check(Run, await callFunction(services, 'get-run', { run_id: runId }, signal))
 }
 
+const Download = z
+  .object({
+    file_name: z.string(),
+    readme: z.object({ name: z.string(), text: z.string() }),
+    summary: z.object({ name: z.string(), url: z.url() }),
+    parts: z.array(
+      z
+        .object({ name: z.string(), url: z.url(), raw_bytes: count, raw_sha256: z.string() })
+        .transform(({ raw_bytes: rawBytes, raw_sha256: rawSha256, ...part }) => ({
+          ...part,
+          rawBytes,
+          rawSha256,
+        })),
+    ),
+  })
+  .transform(({ file_name: fileName, ...download }) => ({ ...download, fileName }))
+export type Download = z.infer<typeof Download>
+
+/** What an archive of a backup is made from: URLs of its objects, good for some minutes. */
+export async function describeDownload(
+  services: PageServices,
+  backupId: string,
+): Promise<Download> {
+  return check(Download, await callFunction(services, 'export-backup', { backup_id: backupId }))
+}
+
 const Refusal = z.object({
   error: z.object({ code: z.string(), message: z.string(), request_id: z.string().optional() }),
 })

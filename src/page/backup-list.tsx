@@ -4,6 +4,7 @@ import { useState } from 'react'
 import { type Backup, type BackupOrder, listBackups, type PageServices } from './api.ts'
 import { describeChanges, KINDS, listChanges, nameStatus } from './backup-words.ts'
 import { takenAt } from './describe-state.ts'
+import { DownloadButton } from './download-button.tsx'
 import { ErrorNotice } from './error-notice.tsx'
 import { formatBytes, formatCount, formatPlural } from './format.ts'
 import { Icon } from './icons.tsx'
@@ -62,9 +63,19 @@ export function BackupList({
   return (
     <div aria-busy={backups.isPlaceholderData}>
       {isNarrow ? (
-        <BackupCards backups={backups.data.rows} sorting={sorting} onSort={sortBy} />
+        <BackupCards
+          services={services}
+          backups={backups.data.rows}
+          sorting={sorting}
+          onSort={sortBy}
+        />
       ) : (
-        <BackupTable backups={backups.data.rows} sorting={sorting} onSort={sortBy} />
+        <BackupTable
+          services={services}
+          backups={backups.data.rows}
+          sorting={sorting}
+          onSort={sortBy}
+        />
       )}
       <Pages
         page={page}
@@ -77,12 +88,13 @@ export function BackupList({
 }
 
 interface ListProps {
+  services: PageServices
   backups: Backup[]
   sorting: Sorting
   onSort: (sorting: Sorting) => void
 }
 
-function BackupTable({ backups, sorting, onSort }: ListProps) {
+function BackupTable({ services, backups, sorting, onSort }: ListProps) {
   return (
     <ListTable
       caption="Available backups"
@@ -116,7 +128,7 @@ function BackupTable({ backups, sorting, onSort }: ListProps) {
             <ChangeText backup={backup} />
           </Table.Td>
           <Table.Td className={classes.stateCell}>
-            <BackupState backup={backup} />
+            <BackupState services={services} backup={backup} />
           </Table.Td>
         </Table.Tr>
       ))}
@@ -165,7 +177,7 @@ const CARD_SORTINGS: Record<string, Sorting & { label: string }> = {
   size: { order: 'size', isAscending: false, label: 'Largest first' },
 }
 
-function BackupCards({ backups, sorting, onSort }: ListProps) {
+function BackupCards({ services, backups, sorting, onSort }: ListProps) {
   const entries = Object.entries(CARD_SORTINGS)
   const current = entries.find(
     ([, { order, isAscending }]) => order === sorting.order && isAscending === sorting.isAscending,
@@ -208,7 +220,7 @@ function BackupCards({ backups, sorting, onSort }: ListProps) {
             )}
             <BackupNote backup={backup} />
             <div className={classes.cardState}>
-              <BackupState backup={backup} />
+              <BackupState services={services} backup={backup} />
             </div>
           </ListCard>
         ))}
@@ -278,7 +290,7 @@ function ChangeText({ backup: { changes } }: { backup: Backup }) {
   )
 }
 
-function BackupState({ backup }: { backup: Backup }) {
+function BackupState({ services, backup }: { services: PageServices; backup: Backup }) {
   return (
     <Stack gap={4}>
       <Group gap={6}>
@@ -306,6 +318,7 @@ function BackupState({ backup }: { backup: Backup }) {
           {backup.pinReason}
         </Text>
       )}
+      {backup.status === 'complete' && <DownloadButton services={services} backup={backup} />}
     </Stack>
   )
 }

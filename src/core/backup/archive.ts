@@ -35,16 +35,13 @@ export function listEntries({ tables }: Pick<SummaryContent, 'tables'>): Archive
 const ANY_STAMP = '20000101T000000000Z-00000000'
 
 /** Throws `invalid_request` where a backup is too large for one archive. */
-export function requireArchiveSize(
-  { totals }: Pick<SummaryContent, 'totals'>,
-  limit: { bytes: number; instead: string },
-): void {
-  if (totals.stored_bytes <= limit.bytes) return
-  const megabytes = (bytes: number) => `${Math.ceil(bytes / 1_000_000)} MB`
+export function requireArchiveSize(bytes: number, maxBytes: number, instead: string): void {
+  if (bytes <= maxBytes) return
+  const megabytes = (size: number) => `${Math.ceil(size / 1_000_000)} MB`
   throw new BackupError(
     'invalid_request',
-    `This backup has ${megabytes(totals.stored_bytes)} compressed, more than the ${megabytes(limit.bytes)} that fit here. ${limit.instead}`,
-    { details: { stored_bytes: totals.stored_bytes, max_bytes: limit.bytes } },
+    `This backup has ${megabytes(bytes)}, more than the ${megabytes(maxBytes)} that fit here. ${instead}`,
+    { details: { bytes, max_bytes: maxBytes } },
   )
 }
 

@@ -1,0 +1,85 @@
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { RESTORED_SCHEMAS } from '../../odd-schemas/restored-schemas.ts'
+import {
+  damageBySteps,
+  damageOneRow,
+  deleteRoot,
+  deleteTenant,
+  moveAwayAndBack,
+  type Step,
+  type Trial,
+  touchEverything,
+} from '../../support/damage.ts'
+import { readRowVersions } from '../../support/expect-others-equal.ts'
+import { countWrites, createRestoreTrial, type RestoreTrial } from '../../support/restore-trial.ts'
+
+/** The whole state, whatever marks say: the trail of what happened too. */
+const WHOLE = {
+  history: 'restore',
+  accept_access_changes: true,
+  accept_side_effects: true,
+} as const
+
+/** The same steps on every schema, so that what fails once fails again. */
+function steps(kind: Step['kind'], rows: number, howMany = 12): Step[] {
+  return Array.from({ length: howMany }, (_, at) => ({
+    kind,
+    table: at,
+    column: at * 7,
+    row: at,
+    rows,
+  }))
+}
+
+const mixed = (
+  ['insert', 'update', 'swap', 'delete', 'rekey', 'unset', 'swap', 'insert'] as const
+).flatMap((kind, at) => steps(kind, 1 + (at % 2), 7))
+
+const DAMAGES: [string, (trial: Trial) => Promise<unknown>][] = [
+  ['one row', damageOneRow],
+  ['every row', touchEverything],
+  [
+    'new and missing rows',
+    (trial) => damageBySteps(trial, [...steps('insert', 3), ...steps('delete', 2)]),
+  ],
+  [
+    'values swapped and emptied',
+    (trial) => damageBySteps(trial, [...steps('swap', 2, 30), ...steps('unset', 1)]),
+  ],
+  ['primary keys changed', (trial) => damageBySteps(trial, steps('rekey', 2, 24))],
+  ['rows moved to a neighbour and back', moveAwayAndBack],
+  ['a bit of everything', (trial) => damageBySteps(trial, mixed)],
+  ['the tenant’s own row deleted', deleteRoot],
+  ['the whole tenant deleted', deleteTenant],
+]
+
+describe.each(RESTORED_SCHEMAS)('$shape', (schema) => {
+  let trial: RestoreTrial
+  beforeAll(async () => {
+    trial = await createRestoreTrial(schema)
+  })
+  afterAll(() => trial?.drop())
+
+  test.each(DAMAGES)('%s comes back exactly, and nothing else moves', async (_, damage) => {
+    const backup = await trial.backUp()
+    const original = await trial.photographTenant()
+    await damage(trial)
+    const damaged = await trial.photographTenant()
+    const others = await trial.photographOthers()
+
+    const first = await trial.restore(backup, WHOLE)
+    await original.expectEqual()
+    await others.expectEqual({ releasedBy: first.restoreId })
+
+    const versions = await readRowVersions(trial.database)
+    const second = await trial.restore(backup, WHOLE)
+    expect(countWrites(second)).toBe(0)
+    expect(await readRowVersions(trial.database)).toEqual(versions)
+
+    const back = await trial.restore(first.safetyBackupId ?? '', WHOLE)
+    await damaged.expectEqual()
+    expect(back.blockers).toEqual([])
+    await trial.restore(backup, WHOLE)
+    await original.expectEqual()
+  })
+})

@@ -1,16 +1,23 @@
 import { randomUUID } from 'node:crypto'
-import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest'
 import daily from '../../netlify/functions/daily-tenant-backup.ts'
 import getRun from '../../netlify/functions/get-run.ts'
 import listBackups from '../../netlify/functions/list-backups.ts'
+import restoreData from '../../netlify/functions/restore-tenant-data.ts'
 import runJobs from '../../netlify/functions/run-jobs-background.ts'
+import undo from '../../netlify/functions/undo-restore.ts'
 import updateBackup from '../../netlify/functions/update-backup.ts'
+import { readRowVersions } from '../support/expect-others-equal.ts'
 import { call, createSite, type Handler, type PersonName, type Site } from '../support/site.ts'
 
 let site: Site
 /** Of the first organization. */
 let run: string
 let backup: string
+/** Of that backup, done. */
+let restore: string
+/** Every row of every table of the host, with its version. */
+let rows: object
 beforeAll(async () => {
   site = await createSite()
   site.setEnvironment()
@@ -20,9 +27,30 @@ beforeAll(async () => {
   })
   run = json.run_id
   backup = json.backup_id
+  await site.database.admin.query(
+    `update public.notes set body = 'spoiled' where id = (
+    select min(id) from public.notes where organization_id = $1)`,
+    [site.organizations[0].id],
+  )
+  const restored = await call(restoreData, {
+    token: site.env.OPERATOR_SECRET,
+    body: { backup_id: backup, dry_run: false },
+  })
+  restore = restored.json.restore_id
+  rows = await readHostRows()
 })
 afterAll(() => site.close())
+/** Whoever was let in only looked or rehearsed: not a row of any tenant was written. */
+afterEach(async () => {
+  expect(await readHostRows()).toEqual(rows)
+})
 beforeEach(() => site.setEnvironment())
+
+/** Signing in writes to `auth`. */
+async function readHostRows(): Promise<object> {
+  const all = Object.entries(await readRowVersions(site.database))
+  return Object.fromEntries(all.filter(([label]) => !label.startsWith('auth.')))
+}
 
 type CallerName = PersonName | 'anonymous' | 'wrongSecret' | 'wrongToken' | 'cron' | 'operator'
 
@@ -87,6 +115,43 @@ const MATRIX: [string, Handler, () => object, Record<CallerName, number>][] = [
     },
   ],
   [
+    'restore-tenant-data, rehearsed',
+    restoreData,
+    () => ({ organization_id: site.organizations[0].id, backup_id: backup }),
+    {
+      ...{ ...NOBODY, ...OPERATORS, cron: 200, member: 403, admin: 200, owner: 200 },
+      ...{ otherOwner: 404, ownerOfTwo: 404, stranger: 404 },
+    },
+  ],
+  [
+    'restore-tenant-data for real, without a plan',
+    restoreData,
+    () => ({ organization_id: site.organizations[0].id, backup_id: backup, dry_run: false }),
+    // With the operator's secret it is done, and finds nothing to write.
+    {
+      ...{ ...NOBODY, operator: 200, operatorUser: 409, cron: 403, member: 403 },
+      ...{ admin: 409, owner: 409, otherOwner: 404, ownerOfTwo: 404, stranger: 404 },
+    },
+  ],
+  [
+    'undo-restore, rehearsed',
+    undo,
+    () => ({ restore_id: restore }),
+    {
+      ...{ ...NOBODY, ...OPERATORS, cron: 200, member: 403, admin: 200, owner: 200 },
+      ...{ otherOwner: 404, ownerOfTwo: 404, stranger: 404 },
+    },
+  ],
+  [
+    'undo-restore for real, with a plan that nobody made',
+    undo,
+    () => ({ restore_id: restore, dry_run: false, plan_hash: 'f'.repeat(64) }),
+    {
+      ...{ ...NOBODY, operator: 409, operatorUser: 409, cron: 403, member: 403 },
+      ...{ admin: 409, owner: 409, otherOwner: 404, ownerOfTwo: 404, stranger: 404 },
+    },
+  ],
+  [
     'run-jobs-background',
     runJobs,
     () => ({}),
@@ -96,6 +161,13 @@ const MATRIX: [string, Handler, () => object, Record<CallerName, number>][] = [
     },
   ],
 ]
+
+function codeOf(name: string, status: number): string {
+  if (status === 409) return name.startsWith('undo') ? 'plan_stale' : 'plan_required'
+  if (name === 'get-run') return 'run_not_found'
+  if (name === 'update-backup') return 'backup_not_found'
+  return name.startsWith('undo') ? 'restore_not_found' : 'tenant_not_found'
+}
 
 const CODES: Record<number, string> = {
   400: 'invalid_request',
@@ -117,14 +189,7 @@ describe.each(MATRIX)('%s', (name, handler, body, expected) => {
       expect(answer.status, JSON.stringify(answer.json)).toBe(status)
       expect(answer.json.success).toBe(status === 200)
       if (status !== 200) {
-        expect(answer.json.error.code).toBe(
-          CODES[status] ??
-            (name === 'get-run'
-              ? 'run_not_found'
-              : name === 'update-backup'
-                ? 'backup_not_found'
-                : 'tenant_not_found'),
-        )
+        expect(answer.json.error.code).toBe(CODES[status] ?? codeOf(name, status))
       }
     },
   )
@@ -136,6 +201,9 @@ describe('what does not concern a caller', () => {
     ['list-backups', listBackups, 'organization_id', () => site.organizations[0].id],
     ['get-run', getRun, 'run_id', () => run],
     ['update-backup', updateBackup, 'backup_id', () => backup],
+    ['restore-tenant-data', restoreData, 'organization_id', () => site.organizations[0].id],
+    ['restore-tenant-data', restoreData, 'backup_id', () => backup],
+    ['undo-restore', undo, 'restore_id', () => restore],
   ] as const)('%s answers like for what does not exist', async (name, handler, field, id) => {
     const token = await site.tokenOf('otherOwner')
     const change = name === 'update-backup' ? { note: 'mine now' } : {}
@@ -196,5 +264,6 @@ describe('rights are those of this moment', () => {
       `update public.profiles set role = 'admin'
        where role = 'member' and user_id in (select id from auth.users where email like 'admin@%')`,
     )
+    rows = await readHostRows()
   })
 })

@@ -8,7 +8,9 @@ import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } fr
 import daily from '../../netlify/functions/daily-tenant-backup.ts'
 import getRun from '../../netlify/functions/get-run.ts'
 import listBackups from '../../netlify/functions/list-backups.ts'
+import restoreData from '../../netlify/functions/restore-tenant-data.ts'
 import runJobs from '../../netlify/functions/run-jobs-background.ts'
+import undo from '../../netlify/functions/undo-restore.ts'
 import updateBackup from '../../netlify/functions/update-backup.ts'
 import { type CallOptions, call, createSite, type Handler, type Site } from '../support/site.ts'
 
@@ -44,6 +46,8 @@ const EVERY: [string, Handler][] = [
   ['list-backups', listBackups],
   ['get-run', getRun],
   ['update-backup', updateBackup],
+  ['restore-tenant-data', restoreData],
+  ['undo-restore', undo],
 ]
 
 /** Where nobody listens. */
@@ -248,6 +252,45 @@ const REFUSALS: Refusal[] = [
     handler: updateBackup,
     options: () => ({ ...operator(), body: { backup_id: ID, note: 'x' } }),
     ...{ status: 404, code: 'backup_not_found', message: /no such backup/ },
+  },
+  {
+    name: 'a restore of nobody in particular is refused',
+    handler: restoreData,
+    options: () => ({ ...operator(), body: { backup_date: '2026-11-21' } }),
+    ...{ status: 400, code: 'invalid_request', message: /organization_id/ },
+  },
+  {
+    name: 'a restore from nothing in particular is refused',
+    handler: restoreData,
+    options: () => ({ ...operator(), body: { organization_id: site.organizations[0].id } }),
+    ...{ status: 400, code: 'invalid_request', message: /backup_id or backup_date/ },
+  },
+  {
+    name: 'a restore with a choice that is none is named',
+    handler: restoreData,
+    options: () => ({ ...operator(), body: { backup_id: ID, on_taken: 'overwrite' } }),
+    ...{ status: 400, code: 'invalid_request', message: /on_taken/ },
+  },
+  {
+    name: 'a restore to a day that is none is named',
+    handler: restoreData,
+    options: () => ({ ...operator(), body: { backup_date: '2026-02-30' } }),
+    ...{ status: 400, code: 'invalid_request', message: /backup_date/ },
+  },
+  {
+    name: 'a restore from a tenant without a backup says so',
+    handler: restoreData,
+    options: () => ({
+      ...operator(),
+      body: { organization_id: site.organizations[0].id, backup_date: '2026-11-21' },
+    }),
+    ...{ status: 404, code: 'backup_not_found', message: /no complete backup/ },
+  },
+  {
+    name: 'an undo of a restore that is none is not found',
+    handler: undo,
+    options: () => ({ ...operator(), body: { restore_id: ID } }),
+    ...{ status: 404, code: 'restore_not_found', message: /no such restore/ },
   },
   {
     name: 'a database that is not set is named',

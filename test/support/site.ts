@@ -198,6 +198,7 @@ const NOT_SET = {
   VITE_SUPABASE_ANON_KEY: undefined,
   VITE_SUPABASE_PUBLISHABLE_KEY: undefined,
   CRON_SECRET_IN_QUERY: undefined,
+  CRON_SECRET_MAY_RESTORE: undefined,
   BACKUP_SIGNING_KEY_PREVIOUS: undefined,
   ALLOWED_ORIGINS: undefined,
   URL: undefined,
@@ -308,6 +309,19 @@ const Json = z.record(z.string(), z.any())
 
 /** Calls a function as the platform would; the answer with its JSON, if it has any. */
 export async function call(handler: Handler, options: CallOptions = {}) {
+  const { answer, status, headers } = await send(handler, options)
+  return { status, headers, json: answer === '' ? {} : Json.parse(JSON.parse(answer)) }
+}
+
+/** The same for an answer of one JSON object a line. */
+export async function callLines(handler: Handler, options: CallOptions = {}) {
+  const accept = { accept: 'application/x-ndjson' }
+  const { answer, status, headers } = await send(handler, { ...options, headers: accept })
+  const lines = answer.trimEnd().split('\n')
+  return { status, headers, lines: lines.map((line) => Json.parse(JSON.parse(line))) }
+}
+
+async function send(handler: Handler, options: CallOptions) {
   const url = new URL('https://site.example/.netlify/functions/any')
   for (const [name, value] of Object.entries(options.query ?? {})) url.searchParams.set(name, value)
   const text =
@@ -326,9 +340,5 @@ export async function call(handler: Handler, options: CallOptions = {}) {
   const answer = await response.text()
   expect(answer).not.toContain(ROW_CANARY)
   expect(answer).not.toMatch(/canary-(cron|operator|password)|sb_secret_|postgres:\/\//)
-  return {
-    status: response.status,
-    headers: response.headers,
-    json: answer === '' ? {} : Json.parse(JSON.parse(answer)),
-  }
+  return { answer, status: response.status, headers: response.headers }
 }

@@ -55,7 +55,11 @@ export async function answerPage(
   const run = await readCompareRun(database, input.run_id, mine)
   const { run_id: runId, table, kind, cursor, limit } = input
   const page: DifferencePage = await listDifferences(database, {
-    ...{ runId, table, kind, cursor, limit },
+    runId,
+    table,
+    kind,
+    cursor,
+    limit,
   })
   const body = {
     ...describeRun(run),

@@ -1,6 +1,7 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { takeBackup } from '../../src/core/backup/take-backup.ts'
 import { verifyBackup } from '../../src/core/backup/verify-backup.ts'
+import { runComparison } from '../../src/core/compare/run-comparison.ts'
 import type { Database } from '../../src/core/database/database.ts'
 import { initialiseProtection } from '../../src/core/tables/initialise-protection.ts'
 import { readProtectionFaults } from '../../src/core/tables/read-protection-faults.ts'
@@ -140,6 +141,36 @@ describe.each([OWN_VERSION, ...OTHER_VERSIONS] as const)('Postgres %i without au
     })
     expect(status).toBe('complete')
     expect(await verifyBackup(services, backup.id)).toMatchObject({ isIntact: true, rows: 64 })
+  })
+
+  on('compares a backup with what is live, by key and without one', async () => {
+    const services = servicesOf(worker, store.store)
+    const { backup } = await takeBackup(services, {
+      tenantId: '1',
+      backupType: 'manual',
+      actor: CRON,
+    })
+    await admin.query(`update order_lines set price = price + 1 where team_id = 1 and number = 3`)
+    await admin.query(
+      `insert into events values (1, '2025-07-01', 'new'), (2, '2025-07-01', 'new')`,
+    )
+
+    const { comparison } = await runComparison(services, {
+      tenantId: '1',
+      tenantName: null,
+      against: 'live',
+      actor: CRON,
+      backup: { backupId: backup.id },
+    })
+
+    expect(
+      comparison.tables
+        .filter((table) => table.onlyInBackup + table.onlyInOther + table.changed > 0)
+        .map(({ name, changed, onlyInOther, keptRows }) => [name, changed, onlyInOther, keptRows]),
+    ).toEqual([
+      ['events', 0, 1, 1],
+      ['order_lines', 2, 0, 2],
+    ])
   })
 
   on('can be run again, and leaves nothing when it is uninstalled', async () => {

@@ -82,19 +82,24 @@ async function compareInSnapshot(
     const drift = describeDrift(pair)
     const rows = { rowsInBackup: pair.backup?.rows ?? 0, rowsInOther: rowsInOther(pair) }
     const found = await compareOne(connection, pair, {
-      ...{ digests, input, kept, rows },
+      digests,
+      input,
+      kept,
+      rows,
       keep: (texts) =>
         interruptible(keepDifferences(services.tenants.catalog, input.runId, texts), signal),
     })
     if (found.differences !== null && pair.live !== undefined && against === 'live') {
-      // Rows of the other side that took part: by what the comparison says of them.
+      // What the comparison says of the live rows must add up to all of them.
       const { onlyInBackup, onlyInOther } = found.differences
       requireCensus(snapshot, pair.live, rows.rowsInBackup - onlyInBackup + onlyInOther)
     }
     const counts = found.differences ?? NO_DIFFERENCES
     kept += counts.keptRows
     tables.push({
-      ...{ name: pair.name, presence: pair.presence, isCompared: found.isCompared },
+      name: pair.name,
+      presence: pair.presence,
+      isCompared: found.isCompared,
       ...rows,
       ...counts,
       equal: found.isCompared ? rows.rowsInBackup - counts.onlyInBackup - counts.changed : 0,
@@ -156,7 +161,9 @@ function pairTables(snapshot: Snapshot, { source, against, tables }: CompareBack
             ? 'both'
             : 'dropped'
       return {
-        ...{ name, presence, isAgainstLive },
+        name,
+        presence,
+        isAgainstLive,
         live: live.get(name),
         backup: backup.get(name),
         other: other.get(name),
@@ -265,8 +272,12 @@ function withCommonKey(pair: Pair, live: ProtectedTable, backup: SummaryTable): 
 }
 
 const NO_DIFFERENCES: TableDifferences = {
-  ...{ onlyInBackup: 0, onlyInOther: 0, changed: 0, keptRows: 0 },
-  ...{ isByKey: true, isByText: false },
+  onlyInBackup: 0,
+  onlyInOther: 0,
+  changed: 0,
+  keptRows: 0,
+  isByKey: true,
+  isByText: false,
 }
 
 function describeDrift(

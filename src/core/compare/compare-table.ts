@@ -6,7 +6,7 @@
 import type { SummaryTable } from '../backup/summary.ts'
 import { blankFraming } from '../backup/unpack-part.ts'
 import type { Connection } from '../database/database.ts'
-import { hasSqlstate } from '../database/sqlstates.ts'
+import { sqlstateOf } from '../database/sqlstates.ts'
 import { BackupError } from '../errors.ts'
 import type { BackupSource } from '../restore/backup-source.ts'
 import { lineOf, rowsDiffer } from '../restore/diff-table.ts'
@@ -89,25 +89,22 @@ export async function compareTable(
 /** Loads what is not live, typed. False where a value can't be read as its column's type. */
 async function tryStage(connection: Connection, options: CompareTableOptions): Promise<boolean> {
   const { shared, backup, other } = options
+  // Two backups are compared with each other, not with the scale that a column has by now.
+  const changed = other === 'live' ? changedTypes(shared, backup.table) : new Set<string>()
   try {
-    await stageTyped(connection, options, backup, STAGED_BACKUP, changedTypes(shared, backup.table))
-    if (other !== 'live') {
-      await stageTyped(connection, options, other, STAGED_OTHER, new Set())
-    }
+    await stageTyped(connection, options, backup, STAGED_BACKUP, changed)
+    if (other !== 'live') await stageTyped(connection, options, other, STAGED_OTHER, changed)
     return true
   } catch (error) {
     if (isUnreadable(error)) return false
     throw error
   }
+}
 
-  function changedTypes(live: ProtectedTable, table: SummaryTable): ReadonlySet<string> {
-    // Two backups are compared with each other, not with the scale that a column has by now.
-    if (other !== 'live') return new Set()
-    const then = new Map(table.columns.map((column) => [column.name, column.type]))
-    return new Set(
-      live.columns.filter(({ name, type }) => then.get(name) !== type).map(({ name }) => name),
-    )
-  }
+function changedTypes({ columns }: ProtectedTable, table: SummaryTable): ReadonlySet<string> {
+  const then = new Map(table.columns.map((column) => [column.name, column.type]))
+  const changed = columns.filter(({ name, type }) => then.get(name) !== type)
+  return new Set(changed.map(({ name }) => name))
 }
 
 async function stageTyped(
@@ -119,18 +116,21 @@ async function stageTyped(
 ): Promise<void> {
   await connection.query(createStagedTable(shared, staged))
   await loadStagedRows(connection, {
-    ...{ source, backup: table, shared, changedTypes, staged },
-    ...{ action: null, onRows, signal },
+    source,
+    backup: table,
+    shared,
+    changedTypes,
+    staged,
+    action: null,
+    onRows,
+    signal,
   })
 }
 
 /** Only what Postgres said of values and types; a part that is damaged is no question of types. */
 function isUnreadable(error: unknown): boolean {
-  return (
-    error instanceof BackupError &&
-    error.code === 'backup_damaged' &&
-    hasSqlstate(error, 'dataException', 'syntaxOrAccess', 'checkViolation', 'notNullViolation')
-  )
+  const isDamaged = error instanceof BackupError && error.code === 'backup_damaged'
+  return isDamaged && sqlstateOf(error) !== undefined
 }
 
 /** Every value as the text that its line holds, on both sides by the same way. */

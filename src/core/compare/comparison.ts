@@ -61,7 +61,7 @@ export interface RowDifference {
 }
 
 /** Columns that differ; of a row that only one side has, all that are not null. */
-export interface ColumnDifference {
+interface ColumnDifference {
   name: string
   /** As Postgres writes the value; null also where the column is masked. */
   before: string | null

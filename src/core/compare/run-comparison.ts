@@ -48,7 +48,10 @@ export async function runComparison(
   const events = recordEvents(catalog, runId)
   try {
     const comparison = await compareBackups(services, {
-      ...{ tenantId, tables, runId, signal },
+      tenantId,
+      tables,
+      runId,
+      signal,
       source: await openBackup(services, backup, signal),
       against: other === null ? 'live' : await openBackup(services, other, signal),
       ...(input.maxRows === undefined ? {} : { maxRows: input.maxRows }),

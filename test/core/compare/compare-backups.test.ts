@@ -103,7 +103,10 @@ async function compare(
   } = {},
 ) {
   const { runId, comparison } = await runComparison(services, {
-    ...{ tenantId, tenantName: null, against, actor: SYSTEM },
+    tenantId,
+    tenantName: null,
+    against,
+    actor: SYSTEM,
     backup: { backupId: backup.id },
     ...more,
   })
@@ -593,7 +596,10 @@ test('writers go on while a comparison holds its snapshot, and are not in it', a
   }
 
   const { comparison } = await runComparison(servicesOf(database.worker, slow), {
-    ...{ tenantId: ALPHA, tenantName: null, against: 'live', actor: SYSTEM },
+    tenantId: ALPHA,
+    tenantName: null,
+    against: 'live',
+    actor: SYSTEM,
     backup: { backupId: backup.id },
   })
 
@@ -620,10 +626,14 @@ describe('what is kept', () => {
       cursor = page.nextCursor ?? undefined
     } while (cursor !== undefined)
     const ofPockets = await listDifferences(database.worker, {
-      ...{ runId, table: 'shop.pockets', kind: 'only_in_backup' },
+      runId,
+      table: 'shop.pockets',
+      kind: 'only_in_backup',
     })
     const none = await listDifferences(database.worker, {
-      ...{ runId, table: 'shop.pockets', kind: 'changed' },
+      runId,
+      table: 'shop.pockets',
+      kind: 'changed',
     })
 
     expect(seen).toEqual(rows.map(({ number }) => number))

@@ -124,7 +124,7 @@ describe('the command line in operations.md', () => {
     const documented = rows.map(([name, text = '']) => [name, [...new Set(flagsIn(text))].sort()])
     const actual = rows.map(([name]) => {
       const source = commands.find((command) => command.name === name)?.text ?? ''
-      const declared = source.matchAll(/(?:option|Option|choice)\(\s*'(--[a-z][a-z-]*)/gi)
+      const declared = source.matchAll(/(?:option|choice|keepOrRestore)\(\s*'(--[a-z][a-z-]*)/gi)
       return [name, [...new Set([...declared].map(([, flag]) => flag))].sort()]
     })
     expect(documented).toEqual(actual)

@@ -49,7 +49,7 @@ comment on column tenantkeep.run_tenants.makes_backup is
   'False in a run that restores, compares or exports: what became of it is in the run''s result.';
 
 create table tenantkeep.run_events (
-  run_id uuid not null references tenantkeep.runs (id),
+  run_id uuid not null references tenantkeep.runs (id) on delete cascade,
   seq bigint not null,
   at timestamptz not null default clock_timestamp(),
   event jsonb not null,

@@ -114,7 +114,7 @@ async function diffByLine(
      update ${table.staged} as s set ${ACTION} = '${missing === 'restore' ? 'insert' : 'skip'}'
      from staged_lines as l
      where l.row_no = s.${ROW}
-       and not exists (select from live_lines as v where v.line = l.line and v.n = l.n)`,
+       and not exists (select from live_lines as v where v.${LINE} = l.line and v.${TURN} = l.n)`,
   )
   if (newer === 'keep') return
   await addLiveRows(session, table, {
@@ -122,7 +122,7 @@ async function diffByLine(
     rowNumber: null,
     with: lines,
     from: `live_lines as live
-      where not exists (select from staged_lines as l where l.line = live.line and l.n = live.n)`,
+      where not exists (select from staged_lines as l where l.line = live.${LINE} and l.n = live.${TURN})`,
   })
 }
 
@@ -147,14 +147,18 @@ async function diffByScopedLine(
     rowNumber: null,
     with: lines,
     from: `live_lines as live
-      where live.n <= ${wanted('after', 'insert').replace('l.line', 'live.line')}`,
+      where live.${TURN} <= ${wanted('after', 'insert').replace('l.line', `live.${LINE}`)}`,
   })
 }
 
+/** Beside the host's own columns, which may be called anything. */
+const LINE = '"tenantkeep:line"'
+const TURN = '"tenantkeep:turn"'
+
 function numberedLines(table: StagedTable): string {
   return `live_lines as materialized (
-      select live.*, row_number() over (partition by live.line) as n
-      from (select live.*, ${lineOf(table.shared, 'live')} as line from ${liveRows(table.live)}) as live
+      select live.*, row_number() over (partition by live.${LINE}) as ${TURN}
+      from (select live.*, ${lineOf(table.shared, 'live')} as ${LINE} from ${liveRows(table.live)}) as live
     ), staged_lines as materialized (
       select s.row_no, s.line, row_number() over (partition by s.line order by s.row_no) as n
       from (

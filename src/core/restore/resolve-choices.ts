@@ -65,7 +65,7 @@ class Resolver {
     for (let round = 1; round <= ROUNDS; round += 1) {
       this.#hasChangedSince = false
       for (const key of uniqueKeys) await this.#resolveTaken(key)
-      for (const edge of edges) if (!edge.isEnforced) await this.#resolveReturning(edge)
+      for (const edge of edges) await this.#resolveReturning(edge)
       for (const foreignKey of foreignKeys) await this.#resolveMissing(foreignKey)
       for (const foreignKey of foreignKeys) await this.#resolveReferenced(foreignKey)
       if (!this.#hasChangedSince) break
@@ -171,6 +171,8 @@ class Resolver {
   async #resolveReturning(edge: Edge): Promise<void> {
     const owner = this.#plan.tables.get(edge.ownerLabel)
     if (owner === undefined || !(await this.#has(owner, ['insert']))) return
+    // By a foreign key only where the owner itself was there, as nobody's.
+    if (edge.isEnforced && !(await this.#has(owner, ['release']))) return
     const { rows } = await asWorker(this.#session, () =>
       this.#session.query<{ child_tableoid: string; child_ctid: string; child_xmin: string }>(
         'select * from tenantkeep.find_unowned_children($1::integer, $2::regclass)',

@@ -33,7 +33,7 @@ export const CONFINED_SCHEMAS: ConfinedSchema[] = [
       companies: 't.id::text = $1',
       users: 't.company_id::text = $1',
       posts: 't."companyId"::text = $1',
-      notes: 't.author in (select id from users where company_id::text = $1)',
+      notes: 't.firm::text = $1',
       likes: 't.post in (select id from posts where "companyId"::text = $1)',
     },
     holds: {

@@ -86,6 +86,16 @@ describe('the emulated Storage', () => {
     expect(many.data?.[1]?.error).toMatch(/does not exist/)
   })
 
+  test('signs several paths at once that have signs in them, like those of our objects', async () => {
+    const path = 'b/=50rice=20-x.json.gz'
+    await bucket().upload(path, 'this is a list')
+
+    const { data } = await bucket().createSignedUrls([path], 60)
+
+    expect(await (await fetch(data?.[0]?.signedUrl ?? '')).text()).toBe('this is a list')
+    await bucket().remove([path])
+  })
+
   test('gives nothing to those without the secret key', async () => {
     const { data, error } = await clientWith(KEYS.publishable)
       .storage.from('things')

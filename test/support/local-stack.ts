@@ -14,6 +14,7 @@ const StackEnv = z.object({
   APP_URL: z.url(),
   SUPABASE_URL: z.url(),
   ADMIN_DB_URL: z.string(),
+  BACKUP_SIGNING_KEY: z.string(),
   DEMO_TENANT_ID: z.string(),
   DEMO_OWNER_EMAIL: z.string(),
   DEMO_OWNER_PASSWORD: z.string(),

@@ -18,10 +18,12 @@ export function describeRestore({ task }: RestoreRun, result: RestoreResult): st
     ...describeUntouched(tables.length - touched.length, touched.length),
     ...tables.flatMap(({ name, warnings: own }) => own.map((text) => `Warning: ${name}: ${text}`)),
     ...warnings.map(({ message }) => `Warning: ${message}`),
-    ...schemaChanges.map(
-      ({ name, message, isLossy }) =>
-        `Schema${isLossy ? ', loses something' : ''}: ${message} (${name})`,
-    ),
+    ...schemaChanges
+      .filter(({ message }) => !warnings.some((warning) => warning.message === message))
+      .map(
+        ({ name, message, isLossy }) =>
+          `Schema${isLossy ? ', loses something' : ''}: ${message} (${name})`,
+      ),
     ...result.accessChanges.map(
       ({ table, count }) => `Access: ${rowsOf(count)} of ${table} would give somebody access again`,
     ),

@@ -17,7 +17,7 @@ Exit status:
   0  done
   1  findings, or it failed on the way
   2  could not run: wrong flags, missing settings, database or store out of reach
-  3  answers needed (init has a question, hook left a table off, uninstall had nobody to ask)
+  3  answers needed (init has a question, hook left a table off, uninstall, restore or undo had nobody to ask)
   4  refused, because it would not be safe
   5  busy: try again later`
 

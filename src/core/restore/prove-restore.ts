@@ -5,6 +5,7 @@
 import type { Queryable } from '../database/database.ts'
 import { hasSqlstate } from '../database/sqlstates.ts'
 import { BackupError } from '../errors.ts'
+import { quoteLiteral } from '../tables/quote-identifier.ts'
 import { countActions } from './apply-plan.ts'
 import { asWorker } from './as-worker.ts'
 import {
@@ -216,6 +217,8 @@ async function lockAgainstWriters(
     } catch (error) {
       if (!hasSqlstate(error, 'lockNotAvailable')) throw error
       await session.query('rollback to savepoint tenantkeep_lock')
+      // Who waits for us can't get out of our way: only all that we hold lets it go on.
+      if (await isWaitedFor(session, relations)) throw error
       if (attempt < LOCK_TRIES) continue
       throw new BackupError(
         'table_busy',
@@ -224,6 +227,18 @@ async function lockAgainstWriters(
       )
     }
   }
+}
+
+/** Whether somebody who uses one of these tables waits for this session at this moment. */
+async function isWaitedFor(session: Queryable, relations: readonly string[]): Promise<boolean> {
+  const { rows } = await session.query(
+    `select from pg_catalog.pg_locks l
+     where l.granted and l.database = (select d.oid from pg_catalog.pg_database d where d.datname = current_database())
+       and l.relation in (${relations.map((name) => `${quoteLiteral(name.replace(/^only /, ''))}::regclass`).join(', ')})
+       and pg_catalog.pg_backend_pid() = any (pg_catalog.pg_blocking_pids(l.pid))
+     limit 1`,
+  )
+  return rows.length > 0
 }
 
 async function callCount(

@@ -10,6 +10,7 @@ import { BackupError } from '../errors.ts'
 import { interruptible, interruptibleConnection, throwIfInterrupted } from '../interruptible.ts'
 import type { Actor, Services } from '../services.ts'
 import { restorePlanPath } from '../store/object-path.ts'
+import { digestFingerprints, readTableFingerprints } from '../tables/read-fingerprint.ts'
 import { lockTenant } from '../tenants/lock-tenant.ts'
 import { applyPlan, GUARD_STATE, GuardMiss, type RefusedRows } from './apply-plan.ts'
 import { asWorker } from './as-worker.ts'
@@ -51,6 +52,8 @@ export interface RestoreInput {
 /** What makes a restore an undo: it takes back another one, and what that one put aside. */
 export interface Undo {
   restoreId: string
+  /** Asked again under the tenant's lock: another undo may have been first. Throws `undo_impossible`. */
+  requireUndoable(): Promise<unknown>
   /** For the hash. */
   facts: object
   /** Only the rows that the other restore wrote; undefined for the whole safety backup. */
@@ -71,6 +74,15 @@ const LOOKS = 3
 const ROOT_LOCK_MS = 5_000
 const WIND_DOWN_MS = 5_000
 const RECORD_FAILURE_MS = 70_000
+
+/** What the look would have found: if the proof finds it, somebody wrote in between, and a new look settles it. */
+const MADE_BY_OTHERS: ReadonlySet<Blocker['code']> = new Set([
+  'missing_user',
+  'missing_reference',
+  'key_taken',
+  'referenced',
+  'row_outside_tenant',
+])
 
 interface Attempt {
   readonly restoreId: string
@@ -120,6 +132,7 @@ export async function runRestore(
       const { catalog } = services.tenants
       await interruptible(recordCrashes(catalog, tenantId), signal)
       await interruptible(recordRestoreCrashes(catalog, tenantId), signal)
+      if (undo !== undefined) await interruptible(undo.requireUndoable(), signal)
       return lookAndAct(services, session, { ...input, undo }, attempt)
     })
     return await windDown(work, signal)
@@ -252,6 +265,7 @@ async function act(
   )
   await connection.query('select tenantkeep.silence_triggers()')
   await confineSession(connection, tenantId, { isolation: 'read committed', isReadOnly: false })
+  await holdShape(connection, look)
   await lockRoot(connection, look)
   // From here on it is we who give way in a tangle.
   await connection.query(`set local lock_timeout = ${lockTimeoutMs}`)
@@ -309,6 +323,9 @@ async function act(
     await connection.query('rollback')
     return result
   }
+  if (!isLast && blockers.some(({ code }) => MADE_BY_OTHERS.has(code))) {
+    throw new GuardMiss('Something is in the way that was not there when the tenant was looked at.')
+  }
   if (blockers.length > 0) throw restoreBlocked(blockers)
   tell('finishing', null)
   await connection.query('reset role')
@@ -323,6 +340,22 @@ async function act(
   attempt.result = result
   await connection.query('commit')
   return result
+}
+
+/**
+ * Keeps the tables that are written as they are, and makes sure that they, and what refers to them, are still
+ * as they were when the tenant was looked at: nobody proves a constraint that the look did not know.
+ */
+async function holdShape(session: Queryable, { tables, snapshot }: Look): Promise<void> {
+  const relations = [...tables.values()]
+    .filter(({ live }) => live.isWritable)
+    .map(({ live }) => live.from.replace(/^from /, ''))
+  if (relations.length === 0) return
+  await session.query(`lock table ${relations.join(', ')} in row exclusive mode`)
+  const now = await asWorker(session, () => readTableFingerprints(session))
+  if (digestFingerprints(now) !== snapshot.fingerprint) {
+    throw new GuardMiss('The schema has changed since the tenant was looked at.')
+  }
 }
 
 /** Holds the tenant's own row: whoever inserts what refers to it waits, and nobody else does. */

@@ -69,6 +69,7 @@ export async function undoRestore(services: Services, input: UndoInput): Promise
     { ...rest, tenantId, source, options, ...(signal === undefined ? {} : { signal }) },
     {
       restoreId,
+      requireUndoable: () => requireUndoable(catalog, restore),
       facts: { restore: restoreId, everything, on_conflict: onConflict },
       rows: plan === undefined ? undefined : undoneRows(plan, onConflict, signal),
     },

@@ -87,7 +87,7 @@ const ALWAYS: readonly BackupWarning[] = [
   {
     code: 'values_rounded',
     message:
-      'Values passed through JavaScript when these files were written: numbers of more than 15 digits may have been rounded, and null and JSON null are the same.',
+      'Values passed through JavaScript when these files were written: numbers of more than 15 digits may have been rounded, null and JSON null are the same, and blanks and doubled keys in json columns are lost.',
   },
 ]
 

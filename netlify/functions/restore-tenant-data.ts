@@ -23,7 +23,7 @@ export default handle({
   canStream: true,
   async run({ services, environment, caller, input, startedAt, tell }) {
     const { catalog } = services.tenants
-    requireMayRestore(caller, environment, input.dry_run)
+    requireMayRestore(caller, environment, input)
     const tenant = await requireTenantToRestore(catalog, caller, input)
     const { backup_id: backupId, backup_date: backupDate } = input
     const backup = await chooseBackup(catalog, tenant.id, { backupId, backupDate })

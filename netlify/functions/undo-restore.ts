@@ -16,7 +16,7 @@ export default handle({
   allow: ['cron', 'operator', 'user'],
   canStream: true,
   async run({ services, environment, caller, input, startedAt, tell }) {
-    requireMayRestore(caller, environment, input.dry_run)
+    requireMayRestore(caller, environment, input)
     const tenant = await requireTenantOfRestore(services.tenants.catalog, caller, input)
     const run = await runRestore(services, {
       actor: caller.actor,

@@ -191,18 +191,18 @@ export async function requireTenantOfRestore(
 }
 
 /**
- * Lets the cron secret only rehearse, unless this site says otherwise: it sits with an outside service.
- * Throws `not_allowed`.
+ * Lets the cron secret only rehearse, and see no rows, unless this site says otherwise: it sits with an
+ * outside service. Throws `not_allowed`.
  */
 export function requireMayRestore(
   caller: Caller,
   environment: Environment,
-  isDryRun: boolean,
+  { dry_run: isDryRun, samples }: { dry_run: boolean; samples: number },
 ): void {
-  if (caller.kind !== 'cron' || isDryRun || environment.mayCronRestore) return
+  if (caller.kind !== 'cron' || environment.mayCronRestore || (isDryRun && samples === 0)) return
   throw new BackupError(
     'not_allowed',
-    'The cron secret only rehearses a restore (dry_run: true). Use OPERATOR_SECRET or sign in; where the cron service has to restore, set CRON_SECRET_MAY_RESTORE=allow on this site.',
+    'The cron secret only rehearses a restore (dry_run: true, no samples). Use OPERATOR_SECRET or sign in; where the cron service has to restore, set CRON_SECRET_MAY_RESTORE=allow on this site.',
   )
 }
 

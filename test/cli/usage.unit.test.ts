@@ -7,7 +7,7 @@ import { runCommandLine } from '../../src/cli/run-command-line.ts'
 import { ERRORS, type ErrorCode } from '../../src/core/errors.ts'
 import { runCli } from '../support/run-cli.ts'
 
-const COMMANDS = ['init', 'backup', 'list', 'show', 'verify', 'worker']
+const COMMANDS = ['init', 'backup', 'list', 'show', 'verify', 'restore', 'undo', 'worker']
 const ID = '3f0e8f5e-5a0c-4d0c-8e52-0b8a7a1c9b11'
 const SETTINGS = {
   SUPABASE_DB_URL: 'postgres://someone:hunter2@127.0.0.1:1/none',
@@ -57,6 +57,33 @@ const BAD_CALLS: [string, string[], Record<string, string>, string][] = [
   ['verify with too much', ['verify', ID, '--all'], SETTINGS, 'invalid_request'],
   ['backup without a tenant', ['backup'], SETTINGS, 'invalid_request'],
   ['backup of one and of all', ['backup', '--all', '--tenant', 'a'], SETTINGS, 'invalid_request'],
+  ['restore from nothing', ['restore', '--tenant', 'a'], SETTINGS, 'invalid_request'],
+  ['restore of nobody', ['restore', '--backup', ID], SETTINGS, 'invalid_request'],
+  [
+    'restore from two',
+    ['restore', '--tenant', 'a', '--backup', ID, '--from', 'b.zip'],
+    SETTINGS,
+    'invalid_request',
+  ],
+  [
+    'a choice that is none',
+    ['restore', '--tenant', 'a', '--backup', ID, '--on-taken', 'overwrite'],
+    SETTINGS,
+    'invalid_request',
+  ],
+  [
+    'a row that is none',
+    ['restore', '--tenant', 'a', '--backup', ID, '--row', 'orders'],
+    SETTINGS,
+    'invalid_request',
+  ],
+  ['undo of nothing', ['undo', '--tenant', 'a'], SETTINGS, 'invalid_request'],
+  [
+    'undo of an id that is none',
+    ['undo', '--tenant', 'a', '--restore', '17'],
+    SETTINGS,
+    'invalid_request',
+  ],
   ['a day that is none', ['list', '--from', '2026-02-30'], SETTINGS, 'invalid_request'],
   ['a state that is none', ['list', '--status', 'fine'], SETTINGS, 'invalid_request'],
   ['a limit that is none', ['list', '--limit', '1e9'], SETTINGS, 'invalid_request'],

@@ -299,11 +299,13 @@ describe('a real restore', () => {
     const body = { organization_id: alpha().id, backup_date: day, dry_run: false }
 
     const refused = await call(restoreData, asCron(body))
+    const rows = await call(restoreData, asCron({ ...body, dry_run: true, samples: 1 }))
 
     await before.expectEqual()
     expect({ status: refused.status, code: refused.json.error.code }).toEqual({
       ...{ status: 403, code: 'not_allowed' },
     })
+    expect([rows.status, rows.json.error.code]).toEqual([403, 'not_allowed'])
     expect(refused.json.error.message).toContain('CRON_SECRET_MAY_RESTORE=allow')
     site.setEnvironment({ CRON_SECRET_MAY_RESTORE: 'allow' })
     const done = await call(restoreData, asCron(body))

@@ -166,7 +166,9 @@ begin
   where l.attrelid = staged_rows.live and l.attnum > 0 and not l.attisdropped;
   return format(
     '(select * from (select "tenantkeep:row", "tenantkeep:action", "tenantkeep:tableoid", "tenantkeep:ctid", '
-    '"tenantkeep:xmin", %s from %s where "tenantkeep:action" in (%s)) tk_staged where %s)',
+    -- Joined to nothing, so that the planner does not trust statistics from before the actions were written:
+    -- it would take the rows for one, and try each with each.
+    '"tenantkeep:xmin", %s from %s where "tenantkeep:action" || '''' in (%s)) tk_staged where %s)',
     columns, source,
     (select string_agg(quote_literal(a.action), ', ') from unnest(actions) as a (action)),
     -- Of a leaf, only the rows that belong into it.
@@ -183,7 +185,7 @@ create function tenantkeep.staged_places(staged regclass, actions text[]) return
   as $$
     select format(
       '(select "tenantkeep:row", "tenantkeep:tableoid", "tenantkeep:ctid", "tenantkeep:xmin" from %I.%I '
-      'where "tenantkeep:action" in (%s))', n.nspname, c.relname,
+      'where "tenantkeep:action" || '''' in (%s) and "tenantkeep:tableoid" is not null and "tenantkeep:ctid" is not null)', n.nspname, c.relname,
       (select string_agg(quote_literal(a.action), ', ') from unnest(actions) as a (action)))
     from pg_catalog.pg_class c join pg_catalog.pg_namespace n on n.oid = c.relnamespace
     where c.oid = staged
@@ -263,16 +265,19 @@ declare
   old_keys text;
 begin
   select * into index from tenantkeep.require_index(of_index);
-  select string_agg(format('%s as tk_key_%s', k.expression, k.key_no), ', ' order by k.key_no),
+  select string_agg(format('case when %s then %s end as tk_key_%s', index.predicate, k.expression, k.key_no), ', '
+      order by k.key_no),
     string_agg(format('w.tk_key_%s', k.key_no), ', ' order by k.key_no),
     string_agg(format('b.tk_key_%s', k.key_no), ', ' order by k.key_no)
     into expressions, new_keys, old_keys
   from tenantkeep.index_keys(of_index) k;
-  -- A key that stays is held by its own row, and by no other.
+  -- A key that stays is held by its own row, and by no other. «offset 0» keeps conditions out of the joins: the
+  -- planner knows nothing about staged rows, would take them for one, and try each with each.
   return format(
-    '(select w.* from (select "tenantkeep:row" as tk_row, %1$s from %2$s tk_final where %3$s) w '
-    'left join (select "tenantkeep:row" as tk_row, %1$s from %4$s tk_before where %3$s) b on b.tk_row = w.tk_row '
-    'where b.tk_row is null or row(%5$s)::record operator(pg_catalog.*<>) row(%6$s)::record)',
+    '(select w.* from (select w.*, coalesce(b.tk_is_in, false) and row(%5$s)::record operator(pg_catalog.*=) row(%6$s)::record as tk_stays '
+    'from (select "tenantkeep:row" as tk_row, (%3$s) as tk_is_in, %1$s from %2$s tk_final) w '
+    'left join (select "tenantkeep:row" as tk_row, (%3$s) as tk_is_in, %1$s from %4$s tk_before) b on b.tk_row = w.tk_row '
+    'offset 0) w where w.tk_is_in and not w.tk_stays)',
     expressions, tenantkeep.staged_rows(staged, index.relation, '{insert,update,replace}'), index.predicate,
     tenantkeep.staged_rows(staged, index.relation, '{before}'), new_keys, old_keys
   );
@@ -325,12 +330,12 @@ comment on function tenantkeep.key_conditions(regclass, regclass) is
 revoke all on function tenantkeep.key_conditions(regclass, regclass) from public;
 
 create function tenantkeep.require_reference(of_constraint oid)
-  returns table (child regclass, parent regclass, is_full boolean)
+  returns table (child regclass, parent regclass)
   language plpgsql stable set search_path = pg_catalog, pg_temp
   as $$
 begin
   return query
-    select k.conrelid::regclass, k.confrelid::regclass, k.confmatchtype = 'f'
+    select k.conrelid::regclass, k.confrelid::regclass
     from pg_catalog.pg_constraint k
     where k.oid = of_constraint and k.contype = 'f'
       -- Since Postgres 18: several rows together may be what such a key refers to, which nothing here looks for.
@@ -375,30 +380,63 @@ comment on function tenantkeep.reference_match(oid, text, text, boolean) is
   'When a row has the key that another refers to (or has too), by the operators that the foreign key itself uses.';
 revoke all on function tenantkeep.reference_match(oid, text, text, boolean) from public;
 
-create function tenantkeep.orphans(of_constraint oid, child_staged regclass, parent_is_missing text) returns text
+create function tenantkeep.is_given(of_constraint oid, of_child boolean, alias text) returns text
+  language sql stable set search_path = pg_catalog, pg_temp
+  as $$
+    -- Spelled out: the planner takes num_nulls(…) = 0 for true of one row in two hundred.
+    select format('(%s)', string_agg(format('%s.%I is not null', alias, a.attname),
+      case when of_child and k.confmatchtype = 'f' then ' or ' else ' and ' end))
+    from pg_catalog.pg_constraint k
+    cross join unnest(case when of_child then k.conkey else k.confkey end) as u (attnum)
+    join pg_catalog.pg_attribute a
+      on a.attrelid = case when of_child then k.conrelid else k.confrelid end and a.attnum = u.attnum
+    where k.oid = of_constraint
+    group by k.confmatchtype
+  $$;
+comment on function tenantkeep.is_given(oid, boolean, text) is
+  'Whether a row refers to anything by a foreign key, or can be referred to: simple keys with no null, full ones with any value.';
+revoke all on function tenantkeep.is_given(oid, boolean, text) from public;
+
+create function tenantkeep.orphans(of_constraint oid, child_staged regclass, parent_staged regclass) returns text
   language plpgsql stable set search_path = pg_catalog, pg_temp
   as $$
 declare
   reference record;
+  coming text := '(select null::bigint as "tenantkeep:row" where false)';
+  going text := '(select null::bigint as tk_row where false)';
 begin
   select * into reference from tenantkeep.require_reference(of_constraint);
+  if parent_staged is not null then
+    coming := tenantkeep.staged_rows(parent_staged, reference.parent, '{insert,update,replace}');
+    -- By their keys: what changes or goes has its own values in rows of its own, what is released is looked up.
+    going := format('(select "tenantkeep:row" as tk_row, %s from %s g union all select g."tenantkeep:row", %s from %s g join %s p '
+      'on p.ctid = g."tenantkeep:ctid" and p.tableoid = g."tenantkeep:tableoid")',
+      tenantkeep.reference_columns(of_constraint, false, 'g'),
+      tenantkeep.staged_rows(parent_staged, reference.parent, '{delete,before}'),
+      tenantkeep.reference_columns(of_constraint, false, 'p'),
+      tenantkeep.staged_places(parent_staged, '{release}'), tenantkeep.live_rows(reference.parent));
+  end if;
+  -- Outer joins and «offset 0», so that no condition makes the planner believe in one row, as in wanted_keys.
   return format(
-    '(select f."tenantkeep:row" as tk_row, b."tenantkeep:row" is not null as tk_was_same, %1$s '
-    'from %2$s f left join %3$s b on b."tenantkeep:row" = f."tenantkeep:row" and row(%4$s)::record operator(pg_catalog.*=) row(%1$s)::record '
-    'where %5$s and %6$s)',
-    tenantkeep.reference_columns(of_constraint, true, 'f'),
+    '(select * from (select f."tenantkeep:row" as tk_row, coalesce(row(%1$s)::record operator(pg_catalog.*=) row(%2$s)::record '
+    '    and b."tenantkeep:row" is not null, false) as tk_was_same, '
+    '  n."tenantkeep:row" is not null as tk_is_coming, g.tk_row is not null as tk_is_going, p.tableoid is not null as tk_is_live '
+    '  from %3$s f left join %4$s b on b."tenantkeep:row" = f."tenantkeep:row" '
+    '  left join %5$s n on %6$s left join %7$s g on %8$s left join %9$s p on %10$s where %11$s offset 0) f '
+    'where not f.tk_is_coming and (f.tk_is_going or not f.tk_is_live))',
+    tenantkeep.reference_columns(of_constraint, true, 'f'), tenantkeep.reference_columns(of_constraint, true, 'b'),
     tenantkeep.staged_rows(child_staged, reference.child, '{insert,update,replace}'),
     tenantkeep.staged_rows(child_staged, reference.child, '{before}'),
-    tenantkeep.reference_columns(of_constraint, true, 'b'),
-    format(case when reference.is_full then 'num_nonnulls(%s) > 0' else 'num_nulls(%s) = 0' end,
-      tenantkeep.reference_columns(of_constraint, true, 'f')),
-    parent_is_missing
+    coming, case when parent_staged is null then 'false' else tenantkeep.reference_match(of_constraint, 'n', 'f', true) end,
+    going, case when parent_staged is null then 'false' else tenantkeep.reference_match(of_constraint, 'g', 'f', true) end,
+    tenantkeep.live_rows(reference.parent), tenantkeep.reference_match(of_constraint, 'p', 'f', true),
+    tenantkeep.is_given(of_constraint, true, 'f')
   );
 end
 $$;
-comment on function tenantkeep.orphans(oid, regclass, text) is
-  'Final rows whose reference leads nowhere, as a subselect: tk_row, whether the live row has the same reference, and its columns.';
-revoke all on function tenantkeep.orphans(oid, regclass, text) from public;
+comment on function tenantkeep.orphans(oid, regclass, regclass) is
+  'Final rows whose reference leads nowhere once the plan is carried out, as a subselect: tk_row, whether the live row has the same reference, and whether that leads somewhere now.';
+revoke all on function tenantkeep.orphans(oid, regclass, regclass) from public;
 
 create function tenantkeep.vacated_keys(of_constraint oid, parent_staged regclass) returns text
   language plpgsql stable set search_path = pg_catalog, pg_temp
@@ -408,16 +446,17 @@ declare
 begin
   select * into reference from tenantkeep.require_reference(of_constraint);
   return format(
-    '(select d."tenantkeep:row" as tk_row, %1$s from %2$s d where num_nulls(%1$s) = 0 '
+    '(select d."tenantkeep:row" as tk_row, %1$s from %2$s d where %7$s '
     'union all '
     'select b."tenantkeep:row", %3$s from %4$s b left join %5$s f on f."tenantkeep:row" = b."tenantkeep:row" '
-    'where num_nulls(%3$s) = 0 and (f."tenantkeep:row" is null or row(%3$s)::record operator(pg_catalog.*<>) row(%6$s)::record))',
+    'where %8$s and (f."tenantkeep:row" is null or row(%3$s)::record operator(pg_catalog.*<>) row(%6$s)::record))',
     tenantkeep.reference_columns(of_constraint, false, 'd'),
     tenantkeep.staged_rows(parent_staged, reference.parent, '{delete}'),
     tenantkeep.reference_columns(of_constraint, false, 'b'),
     tenantkeep.staged_rows(parent_staged, reference.parent, '{before}'),
     tenantkeep.staged_rows(parent_staged, reference.parent, '{update,replace}'),
-    tenantkeep.reference_columns(of_constraint, false, 'f')
+    tenantkeep.reference_columns(of_constraint, false, 'f'),
+    tenantkeep.is_given(of_constraint, false, 'd'), tenantkeep.is_given(of_constraint, false, 'b')
   );
 end
 $$;
@@ -442,7 +481,8 @@ begin
     return query execute format(
       'select w.tk_row, l.tk_tableoid, l.tk_ctid, l.tk_xmin, %1$s '
       'from %2$s w join %3$s l on %4$s '
-      'where not exists (select from %5$s g where g."tenantkeep:tableoid" = l.tk_tableoid and g."tenantkeep:ctid" = l.tk_ctid)',
+      -- «not in» is looked up in a hash table, however many there are.
+      'where (l.tk_tableoid, l.tk_ctid) not in (select g."tenantkeep:tableoid", g."tenantkeep:ctid" from %5$s g)',
       case when target.reached_expression is null then 'true' else format(
         'exists (select from %s tk_live where tk_live.ctid = l.tk_ctid and tk_live.tableoid = l.tk_tableoid and (%s))',
         tenantkeep.live_rows(relation), target.reached_expression) end,
@@ -464,26 +504,14 @@ create function tenantkeep.find_missing_parents(of_constraint oid, child_staged 
   as $$
 declare
   reference record;
-  live_parent text;
-  parent_is_missing text;
 begin
   select * into reference from tenantkeep.require_reference(of_constraint);
   perform tenantkeep.require_staged(child_staged, r.live) from tenantkeep.require_registered(reference.child) r;
-  live_parent := format('select from %s p where %s', tenantkeep.live_rows(reference.parent),
-    tenantkeep.reference_match(of_constraint, 'p', 'f', true));
-  parent_is_missing := format('not exists (%s)', live_parent);
   if parent_staged is not null then
     perform tenantkeep.require_staged(parent_staged, r.live) from tenantkeep.require_registered(reference.parent) r;
-    parent_is_missing := format(
-      'not exists (select from %s p where %s) and not exists (%s and not exists (select from %s g '
-      'where g."tenantkeep:tableoid" = p.tableoid and g."tenantkeep:ctid" = p.ctid))',
-      tenantkeep.staged_rows(parent_staged, reference.parent, '{insert,update,replace}'),
-      tenantkeep.reference_match(of_constraint, 'p', 'f', true),
-      live_parent, tenantkeep.staged_places(parent_staged, '{delete,update,replace,release}'));
   end if;
-  return query execute format(
-    'select f.tk_row, f.tk_was_same and not exists (%s) from %s f',
-    live_parent, tenantkeep.orphans(of_constraint, child_staged, parent_is_missing));
+  return query execute format('select f.tk_row, f.tk_was_same and not f.tk_is_live from %s f',
+    tenantkeep.orphans(of_constraint, child_staged, parent_staged));
 end
 $$;
 comment on function tenantkeep.find_missing_parents(oid, regclass, regclass) is
@@ -507,15 +535,18 @@ begin
   end if;
   -- Released rows have a place only; their keys are looked up there.
   vacated := format(
-    '(select v.* from (%1$s union all select g."tenantkeep:row", %2$s from %3$s g join %4$s p '
-    'on p.ctid = g."tenantkeep:ctid" and p.tableoid = g."tenantkeep:tableoid" where num_nulls(%2$s) = 0) v '
-    'where not exists (select from %5$s n where %6$s))',
+    '(select v.* from (select v.*, n."tenantkeep:row" is not null as tk_is_taken from (%1$s '
+    '  union all select g."tenantkeep:row", %2$s from %3$s g join %4$s p '
+    '    on p.ctid = g."tenantkeep:ctid" and p.tableoid = g."tenantkeep:tableoid" where %7$s) v '
+    '  left join %5$s n on %6$s offset 0) v where not v.tk_is_taken)',
     tenantkeep.vacated_keys(of_constraint, parent_staged),
     tenantkeep.reference_columns(of_constraint, false, 'p'),
     tenantkeep.staged_places(parent_staged, '{release}'), tenantkeep.live_rows(reference.parent),
     tenantkeep.staged_rows(parent_staged, reference.parent, '{insert,update,replace}'),
-    tenantkeep.reference_match(of_constraint, 'n', 'v', false));
-  execute format('select exists (select from %s v)', vacated) into is_any;
+    tenantkeep.reference_match(of_constraint, 'n', 'v', false),
+    tenantkeep.is_given(of_constraint, false, 'p'));
+  -- Counted, not «exists»: that is planned for a first row, and takes the square of the rows where there is none.
+  execute format('select count(*) > 0 from %s v', vacated) into is_any;
   if not is_any then
     return;
   end if;
@@ -524,7 +555,7 @@ begin
     'select v.tk_row, count(*) from vacated v join %s c on %s where %s group by v.tk_row',
     vacated, tenantkeep.live_rows(reference.child), tenantkeep.reference_match(of_constraint, 'v', 'c', true),
     case when child_staged is null then 'true' else format(
-      'not exists (select from %s g where g."tenantkeep:tableoid" = c.tableoid and g."tenantkeep:ctid" = c.ctid)',
+      '(c.tableoid, c.ctid) not in (select g."tenantkeep:tableoid", g."tenantkeep:ctid" from %s g)',
       tenantkeep.staged_places(child_staged, '{delete,update,replace,release}')) end);
 end
 $$;
@@ -720,10 +751,8 @@ begin
       tenantkeep.reference_match(of_constraint, 'p', 'f', true)
     ) into orphaned;
   end if;
-  execute format('select count(*) from %s f where not f.tk_was_same', tenantkeep.orphans(
-    of_constraint, child_staged,
-    format('not exists (select from %s p where %s)', parents, tenantkeep.reference_match(of_constraint, 'p', 'f', true))
-  )) into orphaned;
+  execute format('select count(*) from %s f where not f.tk_was_same',
+    tenantkeep.orphans(of_constraint, child_staged, null)) into orphaned;
   return orphaned;
 end
 $$;
@@ -743,10 +772,13 @@ declare
 begin
   select * into reference from tenantkeep.require_reference(of_constraint);
   perform tenantkeep.require_staged(parent_staged, r.live) from tenantkeep.require_registered(reference.parent) r;
-  lost := format('(select v.* from %s v where not exists (select from %s p where %s))',
+  lost := format(
+    '(select v.* from (select v.*, p.tableoid is not null as tk_is_there from %s v left join %s p on %s offset 0) v '
+    'where not v.tk_is_there)',
     tenantkeep.vacated_keys(of_constraint, parent_staged), tenantkeep.live_rows(reference.parent),
     tenantkeep.reference_match(of_constraint, 'p', 'v', false));
-  execute format('select exists (select from %s v)', lost) into is_any;
+  -- Counted for the same reason as in find_referrers.
+  execute format('select count(*) > 0 from %s v', lost) into is_any;
   if not is_any then
     return 0;
   end if;

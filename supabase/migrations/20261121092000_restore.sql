@@ -166,8 +166,8 @@ begin
   where l.attrelid = staged_rows.live and l.attnum > 0 and not l.attisdropped;
   return format(
     '(select * from (select "tenantkeep:row", "tenantkeep:action", "tenantkeep:tableoid", "tenantkeep:ctid", '
-    -- Joined to nothing, so that the planner does not trust statistics from before the actions were written:
-    -- it would take the rows for one, and try each with each.
+    -- With nothing added, so that the planner does not trust statistics that are older than the actions: it
+    -- would take the rows for one, and try each with each.
     '"tenantkeep:xmin", %s from %s where "tenantkeep:action" || '''' in (%s)) tk_staged where %s)',
     columns, source,
     (select string_agg(quote_literal(a.action), ', ') from unnest(actions) as a (action)),

@@ -26,17 +26,43 @@ export interface Step {
   rows: number
 }
 
-/** Does the steps one after another, each its own transaction; returns how many rows were written. */
+/**
+ * Does the steps one after another; returns how many rows were written. A step that would give a row to the
+ * neighbour or take one from there is left out: what lives with a neighbour no restore may touch.
+ */
 export async function damageBySteps(trial: Trial, steps: readonly Step[]): Promise<number> {
   const tables = await readWritable(trial)
   return trial.database.admin.withConnection(async (session) => {
     let written = 0
     for (const step of steps) {
       const table = tables[step.table % tables.length]
-      if (table !== undefined) written += await doStep(session, trial, table, step)
+      if (table !== undefined) written += await unlessMoved(session, trial, tables, table, step)
     }
     return written
   })
+}
+
+async function unlessMoved(
+  session: Connection,
+  trial: Trial,
+  tables: readonly DamagedTable[],
+  table: DamagedTable,
+  step: Step,
+): Promise<number> {
+  const count = async () => {
+    const counts = tables.map((each) => `(select count(*) ${rowsOf(trial, each)})`)
+    const { rows } = await session.query<{ counts: string }>(
+      `select row(${counts})::text as counts where $1::text is not null`,
+      [trial.neighbour],
+    )
+    return rows[0]?.counts
+  }
+  await session.query('begin')
+  const before = await count()
+  const written = await doStep(session, trial, table, step)
+  const isMoved = (await count()) !== before
+  await session.query(isMoved ? 'rollback' : 'commit')
+  return isMoved ? 0 : written
 }
 
 /** Deletes the tenant's root row, which takes what cascades; what stands in the way is deleted first. */
@@ -44,12 +70,14 @@ export async function deleteTenant(trial: Trial): Promise<number> {
   const tables = await readWritable(trial)
   return trial.database.admin.withConnection(async (session) => {
     let written = 0
+    await session.query('begin')
     // As often as there are tables: of a cycle, each round frees one that nothing needs any more.
     for (let round = 0; round < tables.length; round += 1) {
       for (const table of [...tables].reverse()) {
         written += await attempt(session, `delete ${rowsOf(trial, table)}`, [trial.tenant])
       }
     }
+    await session.query('commit')
     return written
   })
 }
@@ -58,9 +86,12 @@ export async function deleteTenant(trial: Trial): Promise<number> {
 export async function deleteRoot(trial: Trial): Promise<number> {
   const [root] = await readWritable(trial)
   if (root === undefined) return 0
-  return trial.database.admin.withConnection((session) =>
-    attempt(session, `delete ${rowsOf(trial, root)}`, [trial.tenant]),
-  )
+  return trial.database.admin.withConnection(async (session) => {
+    await session.query('begin')
+    const written = await attempt(session, `delete ${rowsOf(trial, root)}`, [trial.tenant])
+    await session.query('commit')
+    return written
+  })
 }
 
 /** Every row of every table is written again, and one of each changed for good. */
@@ -71,7 +102,7 @@ export async function touchEverything(trial: Trial): Promise<number> {
     for (const [index, table] of tables.entries()) {
       for (let column = 0; column < settable(table).length; column += 1) {
         const step = { kind: 'update' as const, table: index, column, row: 0, rows: 1_000 }
-        written += await doStep(session, trial, table, step)
+        written += await unlessMoved(session, trial, tables, table, step)
       }
     }
     return written
@@ -117,7 +148,7 @@ export async function damageOneRow(trial: Trial): Promise<number> {
     for (const [index, table] of [...tables.entries()].reverse()) {
       for (let column = 0; column < settable(table).length; column += 1) {
         const step = { kind: 'update' as const, table: index, column, row: 3, rows: 1 }
-        const written = await doStep(session, trial, table, step)
+        const written = await unlessMoved(session, trial, tables, table, step)
         if (written > 0) return written
       }
     }
@@ -261,7 +292,7 @@ async function swap(
   )
   const [one, other] = rows
   if (one === undefined || other === undefined) return 0
-  await session.query('begin')
+  await session.query('savepoint swap')
   try {
     let place = other.place
     const set = async (from: { place: string; kind: string }, value: string) => {
@@ -280,10 +311,10 @@ async function swap(
     const away = isPlain ? await set(one, kept) : one.place
     place = await set({ ...other, place }, quote(one.value))
     await set({ ...one, place: away }, quote(other.value))
-    await session.query('commit')
+    await session.query('release swap')
     return 2
   } catch (error) {
-    await session.query('rollback')
+    await session.query('rollback to swap')
     requireRefusal(error)
     return 0
   }
@@ -329,11 +360,14 @@ async function attempt(
   sql: string,
   params: readonly unknown[],
 ): Promise<number> {
+  await session.query('savepoint attempt')
   try {
     const { rowCount } = await session.query(sql, sql.includes('$1') ? params : [])
+    await session.query('release attempt')
     return rowCount
   } catch (error) {
     requireRefusal(error)
+    await session.query('rollback to attempt')
     return 0
   }
 }

@@ -68,8 +68,9 @@ const ROW_VERSION = `t.xmin::text || ' ' || ${ROW_TEXT}`
 
 export interface OthersPhotograph {
   /**
-   * Fails unless every row that was not the tenant's is there as it was, in the very version that it was,
-   * and no other. Rows that no tenant owned and that the named restore put on record as released may be gone.
+   * Fails unless every row of every other tenant is there as it was, in the very version that it was, and no
+   * other; and so for all rows of nobody, but those that the named restore put on record as released, and
+   * those that became the tenant's again without being written, because their owner came back.
    */
   expectEqual(options?: { releasedBy?: string | null }): Promise<void>
 }
@@ -85,27 +86,42 @@ export async function photographOthers(
   owns?: Owns,
 ): Promise<OthersPhotograph> {
   const known = owns ?? (await readOwns(database))
-  const read = () =>
+  const { rows: tenants } = await database.worker.query<{ id: string }>(
+    'select tenant_id as id from tenantkeep.list_tenants() where tenant_id <> $1 order by 1',
+    [tenant],
+  )
+  const readOf = (id: string) =>
+    readRows(database.superuser, (label) => known[label] ?? null, id, ROW_VERSION)
+  const readOthers = () =>
     readRows(
       database.superuser,
       (label) => (known[label] === undefined ? 'true' : `(${known[label]}) is not true`),
       tenant,
       ROW_VERSION,
     )
-  const before = await read()
+  const readTenants = async () => {
+    const found: Record<string, Record<string, string[]>> = {}
+    for (const { id } of tenants) found[id] = Object.fromEntries(await readOf(id))
+    return found
+  }
+  const before = { tenants: await readTenants(), all: await readOthers() }
   return {
     async expectEqual({ releasedBy = null } = {}) {
-      const after = await read()
+      expect(await readTenants()).toEqual(before.tenants)
+      const own = await readOf(tenant)
       const released = releasedBy === null ? new Map() : await readReleased(database, releasedBy)
-      for (const [label, rows] of before) {
-        const gone = released.get(label) ?? []
-        for (const row of gone) {
-          const at = rows.findIndex((version) => version.endsWith(` ${row}`))
+      const expected: Record<string, string[]> = {}
+      for (const [label, rows] of before.all) {
+        const left = [...rows]
+        for (const row of released.get(label) ?? []) {
+          const at = left.findIndex((version) => version.endsWith(` ${row}`))
           expect(at, `a released row of ${label} was somebody’s`).not.toBe(-1)
-          rows.splice(at, 1)
+          left.splice(at, 1)
         }
+        const regained = new Set(own.get(label))
+        expected[label] = left.filter((version) => !regained.has(version))
       }
-      expect(Object.fromEntries(after)).toEqual(Object.fromEntries(before))
+      expect(Object.fromEntries(await readOthers())).toEqual(expected)
     },
   }
 }

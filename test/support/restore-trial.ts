@@ -1,9 +1,12 @@
+import { z } from 'zod'
 import { BACKUP_JSON, type Backup } from '../../src/core/backup/backup-record.ts'
 import { takeBackup } from '../../src/core/backup/take-backup.ts'
+import { BackupError } from '../../src/core/errors.ts'
 import { openBackup } from '../../src/core/restore/open-backup.ts'
 import { RestoreOptions } from '../../src/core/restore/restore-options.ts'
 import type { RestoreResult } from '../../src/core/restore/restore-result.ts'
 import { restoreTenant } from '../../src/core/restore/restore-tenant.ts'
+import { type UndoInput, undoRestore } from '../../src/core/restore/undo-restore.ts'
 import type { Services } from '../../src/core/services.ts'
 import {
   initialiseProtection,
@@ -34,8 +37,10 @@ export interface RestoreTrial {
   backUp(): Promise<Backup>
   /** A real restore of a backup, by its row or its id. */
   restore(backup: Backup | string, options?: Options): Promise<RestoreResult>
-  /** The same, rehearsed. */
-  rehearse(backup: Backup | string, options?: Options): Promise<RestoreResult>
+  /** The same, rehearsed; on request with samples of what differs. */
+  rehearse(backup: Backup | string, options?: Options, sampleRows?: number): Promise<RestoreResult>
+  /** Takes back what a restore wrote. */
+  undo(restoreId: string | null, options?: Partial<UndoInput>): Promise<RestoreResult>
   photographOthers(): Promise<OthersPhotograph>
   photographTenant(): Promise<TenantPhotograph>
   /** As the owner of the tables, with every trigger and constraint on. */
@@ -82,13 +87,18 @@ export async function trialOf(
   const store = await createTestStore()
   const services = servicesOf(database.worker, store.store)
   const known = owns ?? (await readOwns(database))
-  const run = async (backup: Backup | string, options: Options, isDryRun: boolean) => {
+  const run = async (
+    backup: Backup | string,
+    options: Options,
+    { isDryRun, sampleRows = 0 }: { isDryRun: boolean; sampleRows?: number },
+  ) => {
     const found = typeof backup === 'string' ? await readBackup(database, backup) : backup
     const source = await openBackup(services, found)
     return restoreTenant(services, {
       tenantId: found.organizationId,
       source,
       isDryRun,
+      sampleRows,
       options: RestoreOptions.parse(options),
       actor: SYSTEM,
     })
@@ -108,8 +118,19 @@ export async function trialOf(
       })
       return backup
     },
-    restore: (backup, options = {}) => run(backup, options, false),
-    rehearse: (backup, options = {}) => run(backup, options, true),
+    restore: (backup, options = {}) => run(backup, options, { isDryRun: false }),
+    rehearse: (backup, options = {}, sampleRows = 0) =>
+      run(backup, options, { isDryRun: true, sampleRows }),
+    undo: (restoreId, options = {}) =>
+      undoRestore(services, {
+        tenantId: tenant,
+        restoreId: restoreId ?? '',
+        everything: false,
+        onConflict: 'fail',
+        isDryRun: false,
+        actor: SYSTEM,
+        ...options,
+      }),
     photographOthers: () => photographOthers(database, tenant, known),
     photographTenant: () => photographTenant(database, tenant, known),
     damage: async (sql) => {
@@ -147,3 +168,35 @@ export function countsOf(result: RestoreResult, table: string) {
   const { rowsInBackup, rowsLive, inserted, updated, deleted, unchanged, kept, skipped } = found
   return { rowsInBackup, rowsLive, inserted, updated, deleted, unchanged, kept, skipped }
 }
+
+/** What a restore was refused with: the code, and by blocker what it is about and how many rows. */
+export async function refusalOf(work: Promise<unknown>): Promise<{
+  code: string
+  message: string
+  blockers: {
+    code: string
+    table: string
+    constraint: string | null
+    count: number
+    keys: string[][]
+  }[]
+}> {
+  try {
+    await work
+  } catch (error) {
+    if (!(error instanceof BackupError)) throw error
+    const { code, message, details } = error
+    return { code, message, blockers: Blockers.parse(details?.blockers ?? []) }
+  }
+  throw new Error('Nothing was refused.')
+}
+
+const Blockers = z.array(
+  z.object({
+    code: z.string(),
+    table: z.string(),
+    constraint: z.string().nullable(),
+    count: z.number(),
+    keys: z.array(z.array(z.string())),
+  }),
+)

@@ -5,6 +5,10 @@ import getRun from '../../netlify/functions/get-run.ts'
 import restoreData from '../../netlify/functions/restore-tenant-data.ts'
 import runJobs from '../../netlify/functions/run-jobs-background.ts'
 import undo from '../../netlify/functions/undo-restore.ts'
+import { runRestore } from '../../src/core/jobs/run-restore.ts'
+import { DEFAULT_OPTIONS } from '../../src/core/restore/restore-options.ts'
+import { readEnvironment } from '../../src/http/environment.ts'
+import { getServices } from '../../src/http/services.ts'
 import {
   type OthersPhotograph,
   photographOthers,
@@ -546,6 +550,34 @@ describe('a restore that takes long', () => {
     const { json } = await call(getRun, await asOwner({ run_id }))
 
     expect(json.run).toMatchObject({ status: 'failed', error: { code: 'backup_cancelled' } })
+  })
+
+  test('that runs out of time is rolled back, and done by the background', async () => {
+    await damage()
+    const startedAt = new Date(Date.now() - 45_000)
+    const run = await site.database.superuser.withConnection(async (session) => {
+      await session.query('begin')
+      await session.query('lock table public.notes in access exclusive mode')
+      const started = await runRestore(getServices(readEnvironment()), {
+        actor: { kind: 'operator', id: null, label: 'operator' },
+        tenantId: alpha().id,
+        tenantName: alpha().name,
+        task: {
+          ...{ kind: 'restore', backup_id: backup, file: null, options: DEFAULT_OPTIONS },
+          ...{ dry_run: false, plan_hash: null, note: null, samples: 0 },
+        },
+        needsPlan: false,
+        time: { startedAt, budgetMs: 50_000, wake: async () => {} },
+      })
+      await session.query('rollback')
+      return started
+    })
+
+    await call(runJobs, asOperator({}))
+
+    const { json } = await call(getRun, await asOwner({ run_id: run.runId }))
+    expect(run.status).toBe('running')
+    expect(json.run).toMatchObject({ status: 'complete', result: { success: true } })
   })
 
   test('for longer than a function lives is refused already when rehearsed', async () => {

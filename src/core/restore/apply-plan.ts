@@ -11,7 +11,7 @@ import type { Queryable } from '../database/database.ts'
 import { hasSqlstate, sqlstateOf } from '../database/sqlstates.ts'
 import { quoteIdentifier, quoteLiteral } from '../tables/quote-identifier.ts'
 import { asWorker } from './as-worker.ts'
-import { columnsKept, type StagedTable } from './diff-table.ts'
+import { columnsKept, equalKey, type StagedTable } from './diff-table.ts'
 import type { Edge } from './read-constraints.ts'
 import { ACTION, CTID, ROW, TABLEOID, XMIN } from './staged-table.ts'
 
@@ -157,9 +157,7 @@ async function insertRows(
       await writeAll(session, table, statements)
       continue
     }
-    const key = table.shared.primaryKey.map(
-      (column) => `x.${quoteIdentifier(column.name)} = ${name}.${quoteIdentifier(column.name)}`,
-    )
+    const key = equalKey(table.shared, 'x', name)
     let left = planned[action]
     while (left > 0) {
       const before = left
@@ -168,7 +166,7 @@ async function insertRows(
         planned: null,
         all: `${into} select ${from(name)} from ${table.staged} as ${name}
           where ${name}.${ACTION} = '${action}' and (${table.live.rowExpression})
-            and not exists (select ${table.live.from} as x where ${key.join(' and ')})`,
+            and not exists (select ${table.live.from} as x where ${key})`,
       })
       if (left === before) break
     }
@@ -176,7 +174,7 @@ async function insertRows(
       await writeAll(session, table, {
         ...statements,
         rows: `${statements.rows.replace(' where ', ` as ${name} where `)}
-          and not exists (select ${table.live.from} as x where ${key.join(' and ')})`,
+          and not exists (select ${table.live.from} as x where ${key})`,
         all: null,
       })
     }
@@ -337,11 +335,11 @@ function insertedColumns(table: StagedTable, action: 'insert' | 'replace'): stri
 
 /** By key and row version; without a key by place and row version. A place alone is not rechecked after a wait. */
 function sameRow({ shared }: StagedTable): string {
-  const key = shared.primaryKey.map(
-    ({ name }) => `t.${quoteIdentifier(name)} = s.${quoteIdentifier(name)}`,
-  )
-  if (key.length === 0) key.push(`t.ctid = s.${CTID}`, `t.tableoid = s.${TABLEOID}`)
-  return [...key, `t.xmin = s.${XMIN}`].join(' and ')
+  const isSame =
+    shared.primaryKey.length > 0
+      ? equalKey(shared, 't', 's')
+      : `t.ctid = s.${CTID} and t.tableoid = s.${TABLEOID}`
+  return `${isSame} and t.xmin = s.${XMIN}`
 }
 
 function relationOf({ live }: StagedTable): string {

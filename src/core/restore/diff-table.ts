@@ -47,6 +47,15 @@ export async function diffTable(
   table: StagedTable,
   choices: DiffChoices,
 ): Promise<void> {
+  await markRows(session, table, choices)
+  await session.query(`analyze ${table.staged}`)
+}
+
+async function markRows(
+  session: Queryable,
+  table: StagedTable,
+  choices: DiffChoices,
+): Promise<void> {
   if (table.shared.primaryKey.length === 0) {
     await (choices.isScoped ? diffByScopedLine : diffByLine)(session, table, choices)
     return
@@ -66,11 +75,7 @@ async function diffByKey(
 ): Promise<void> {
   const { staged, shared } = table
   const live = liveRows(table.live)
-  const key = equalColumns(
-    shared.primaryKey.map((column) => column.name),
-    's',
-    'live',
-  )
+  const key = equalKey(shared, 's', 'live')
   if (table.rowsLive > 0) {
     const differs = rowsDiffer(shared, comparedColumns(shared), 's', 'live')
     if (differs !== null) {
@@ -82,6 +87,8 @@ async function diffByKey(
       )
     }
   }
+  // So that what follows is planned on how many rows differ.
+  await session.query(`analyze ${staged}`)
   await session.query(
     `update ${staged} as s set ${ACTION} = '${choices.missing === 'restore' ? 'insert' : 'skip'}'
      where coalesce(s.${ACTION}, 'insert') = 'insert'
@@ -259,16 +266,26 @@ export function liveRows(table: ProtectedTable): string {
   const name = quoteIdentifier(table.name)
   const columns = table.columns.map((column) => {
     const quoted = quoteIdentifier(column.name)
-    return `coalesce(${name}.${quoted}, null) as ${quoted}`
+    // A domain becomes its base type; around any other column that would hide it from its index.
+    return column.isDomain ? `coalesce(${name}.${quoted}, null) as ${quoted}` : `${name}.${quoted}`
   })
   const place = `${name}.tableoid as ${TABLEOID}, ${name}.ctid as ${CTID}, ${name}.xmin as ${XMIN}`
   return `(select ${[...columns, place].join(', ')} ${table.from} where ${table.rowExpression}) as live`
 }
 
-/** `left.a = right.a and …`. */
-export function equalColumns(names: readonly string[], left: string, right: string): string {
-  return names
-    .map((name) => `${left}.${quoteIdentifier(name)} = ${right}.${quoteIdentifier(name)}`)
+/**
+ * Whether two aliases have the same primary key. Types of extensions are compared as records, by their default
+ * operator class: their `=` is found only where the search path and the role's rights lead to it.
+ */
+export function equalKey(table: ProtectedTable, left: string, right: string): string {
+  return table.primaryKey
+    .map(({ name }) => {
+      const column = table.columns.find((candidate) => candidate.name === name)
+      const pair = [left, right].map((alias) => `${alias}.${quoteIdentifier(name)}`)
+      if (column?.encoding === 'scalar') return pair.join(' = ')
+      // One side may still be a domain.
+      return pair.map((value) => `row(coalesce(${value}, null))::record`).join(' = ')
+    })
     .join(' and ')
 }
 

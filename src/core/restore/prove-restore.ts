@@ -8,13 +8,7 @@ import { BackupError } from '../errors.ts'
 import { quoteLiteral } from '../tables/quote-identifier.ts'
 import { countActions } from './apply-plan.ts'
 import { asWorker } from './as-worker.ts'
-import {
-  comparedColumns,
-  equalColumns,
-  liveRows,
-  rowsDiffer,
-  type StagedTable,
-} from './diff-table.ts'
+import { comparedColumns, equalKey, liveRows, rowsDiffer, type StagedTable } from './diff-table.ts'
 import type { Constraints, ForeignKey, UniqueKey } from './read-constraints.ts'
 import type { Blocker } from './restore-result.ts'
 import { ACTION } from './staged-table.ts'
@@ -123,11 +117,7 @@ async function proveWritten(session: Queryable, table: StagedTable, proof: Proof
   if (shared.primaryKey.length === 0 || differs === null) return
   const { rows } = await session.query<{ count: string }>(
     `select count(*) from ${staged} as s
-     join ${liveRows(live)} on ${equalColumns(
-       shared.primaryKey.map(({ name }) => name),
-       's',
-       'live',
-     )}
+     join ${liveRows(live)} on ${equalKey(shared, 's', 'live')}
      where s.${ACTION} in ${FINAL} and ${differs}`,
   )
   const count = Number(rows[0]?.count)

@@ -25,6 +25,8 @@ export interface Column {
   isIdentityAlways: boolean
   /** A default or a generation expression. */
   hasDefault: boolean
+  /** Its type is a domain. */
+  isDomain: boolean
 }
 
 interface PrimaryKeyColumn {

@@ -27,6 +27,7 @@ const Row = z.object({
       isIdentity: z.boolean(),
       isIdentityAlways: z.boolean(),
       hasDefault: z.boolean(),
+      isDomain: z.boolean(),
     }),
   ),
   primaryKey: z.array(z.object({ name: z.string(), isText: z.boolean() })),
@@ -55,7 +56,8 @@ const READ_PROTECTED_TABLES = `
         'isGenerated', a.attgenerated <> '',
         'isIdentity', a.attidentity <> '',
         'isIdentityAlways', a.attidentity = 'a',
-        'hasDefault', a.atthasdef
+        'hasDefault', a.atthasdef,
+        'isDomain', exists (select from pg_catalog.pg_type d where d.oid = a.atttypid and d.typtype = 'd')
       ) order by a.attnum), '[]')
       from pg_catalog.pg_attribute a
       where a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped

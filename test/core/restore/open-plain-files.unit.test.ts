@@ -370,6 +370,7 @@ function table(
       isIdentity: false,
       isIdentityAlways: false,
       hasDefault: false,
+      isDomain: false,
     })),
     primaryKey: [{ name: 'id', isText: false }],
   }

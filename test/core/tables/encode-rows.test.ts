@@ -28,7 +28,8 @@ async function describeTable(
   const { rows } = await session.query<Column>(
     `select a.attname as name, format_type(a.atttypid, a.atttypmod) as type, ${columnEncodingSql} as encoding,
        not a.attnotnull as "isNullable", a.attgenerated <> '' as "isGenerated", a.attidentity <> '' as "isIdentity",
-       a.attidentity = 'a' as "isIdentityAlways", a.atthasdef as "hasDefault"
+       a.attidentity = 'a' as "isIdentityAlways", a.atthasdef as "hasDefault",
+       exists (select from pg_type d where d.oid = a.atttypid and d.typtype = 'd') as "isDomain"
      from pg_attribute a where a.attrelid = $1::regclass and a.attnum > 0 and not a.attisdropped
      order by a.attnum`,
     [quoteTable({ schema: 'public', name })],
@@ -198,6 +199,7 @@ test('a line is one expression, built as a balanced tree', async () => {
     isIdentity: false,
     isIdentityAlways: false,
     hasDefault: false,
+    isDomain: false,
   }))
   const line = encodeLine({
     schema: 'public',

@@ -97,7 +97,7 @@ const PHASES: Record<RestoreProgress['phase'], string> = {
   locking: 'waiting for the tables',
   comparing: 'comparing',
   safety_backup: 'safety backup',
-  staging: 'loading the backup',
+  staging: 'loading',
   planning: 'planning',
   writing: 'writing',
   proving: 'proving',

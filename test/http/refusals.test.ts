@@ -1,11 +1,14 @@
 import { once } from 'node:events'
-import { rm, writeFile } from 'node:fs/promises'
+import { readdir, rm, writeFile } from 'node:fs/promises'
 import { createServer } from 'node:net'
+import { join } from 'node:path'
 import { createClient } from '@supabase/supabase-js'
 import { HttpResponse, http } from 'msw'
 import { setupServer } from 'msw/node'
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest'
+import compare from '../../netlify/functions/compare-backups.ts'
 import daily from '../../netlify/functions/daily-tenant-backup.ts'
+import exportBackup from '../../netlify/functions/export-backup.ts'
 import getRun from '../../netlify/functions/get-run.ts'
 import listBackups from '../../netlify/functions/list-backups.ts'
 import restoreData from '../../netlify/functions/restore-tenant-data.ts'
@@ -48,6 +51,8 @@ const EVERY: [string, Handler][] = [
   ['update-backup', updateBackup],
   ['restore-tenant-data', restoreData],
   ['undo-restore', undo],
+  ['compare-backups', compare],
+  ['export-backup', exportBackup],
 ]
 
 /** Where nobody listens. */
@@ -342,6 +347,11 @@ describe('a refusal leaves nothing half done', () => {
     expect(answer.json.error.request_id).toBe(answer.headers.get('x-request-id'))
     expect(await countTraces()).toEqual(before)
   })
+})
+
+test('every function is looked at here', async () => {
+  const files = await readdir(join(import.meta.dirname, '../../netlify/functions'))
+  expect(EVERY.map(([name]) => `${name}.ts`).sort()).toEqual(files.sort())
 })
 
 describe.each(EVERY)('%s', (_, handler) => {

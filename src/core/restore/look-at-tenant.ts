@@ -122,6 +122,7 @@ class Looker {
       tables: this.#tables,
       constraints,
       options,
+      returning: await asWorker(connection, () => readReturning(connection, this.#input)),
       stageMore: (label) => stage(label, true),
     })
     blockers.push(...resolution.blockers, ...(await this.#findSideEffects(constraints)))
@@ -478,6 +479,17 @@ function movingColumns(table: StagedTable, { uniqueKeys, edges }: Constraints): 
       .flatMap((key) => key.columns),
     ...edges.filter((edge) => edge.label === label).flatMap((edge) => edge.columns),
   ])
+}
+
+/** Labels of the tables whose rows of nobody's an undo puts back. */
+async function readReturning(session: Queryable, { undo }: LookInput): Promise<Set<string>> {
+  if (undo === undefined) return new Set()
+  const { rows } = await session.query<{ label: string }>(
+    `select distinct case schema_name when 'public' then table_name else schema_name || '.' || table_name end as label
+     from tenantkeep.released_rows where restore_id = $1::uuid and returned_at is null`,
+    [undo.restoreId],
+  )
+  return new Set(rows.map(({ label }) => label))
 }
 
 async function readFunctionOwner(session: Queryable): Promise<string> {

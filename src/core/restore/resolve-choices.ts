@@ -23,6 +23,8 @@ export interface Plan {
   tables: Map<string, StagedTable>
   constraints: Constraints
   options: RestoreOptions
+  /** Tables that an undo returns rows of nobody's to: the proof alone knows whether these hold a reference. */
+  returning: ReadonlySet<string>
   /** Stages a table that the plan did not need so far; undefined where the backup does not have it. */
   stageMore(label: string): Promise<StagedTable | undefined>
 }
@@ -204,6 +206,7 @@ class Resolver {
     const { tables, options } = this.#plan
     const child = foreignKey.childLabel === null ? undefined : tables.get(foreignKey.childLabel)
     if (child === undefined || !(await this.#has(child, FINAL_ACTIONS))) return
+    if (this.#isReturnedTo(foreignKey)) return
     const parent = foreignKey.parentLabel === null ? undefined : tables.get(foreignKey.parentLabel)
     const { rows } = await asWorker(this.#session, () =>
       this.#session.query<{ row_no: string; was_broken: boolean }>(
@@ -308,6 +311,7 @@ class Resolver {
     const { tables, options } = this.#plan
     const parent = foreignKey.parentLabel === null ? undefined : tables.get(foreignKey.parentLabel)
     if (parent === undefined || !(await this.#has(parent, ['delete', 'update', 'replace']))) return
+    if (this.#isReturnedTo(foreignKey)) return
     const child = foreignKey.childLabel === null ? undefined : tables.get(foreignKey.childLabel)
     const { rows } = await asWorker(this.#session, () =>
       this.#session.query<{ row_no: string; referring_rows: string }>(
@@ -339,6 +343,10 @@ class Resolver {
       (count) =>
         `${count} rows of ${parent.live.label} should go, but rows of ${foreignKey.childName} that stay refer to them (${foreignKey.name}). Choose on_referenced: keep, or remove those first.`,
     )
+  }
+
+  #isReturnedTo({ parentLabel }: ForeignKey): boolean {
+    return parentLabel !== null && this.#plan.returning.has(parentLabel)
   }
 
   async #release(

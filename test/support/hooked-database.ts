@@ -1,4 +1,9 @@
-import type { Connection, Database, QueryResult } from '../../src/core/database/database.ts'
+import type {
+  Connection,
+  Database,
+  Queryable,
+  QueryResult,
+} from '../../src/core/database/database.ts'
 
 export interface Hook {
   when: 'before' | 'after'
@@ -10,15 +15,16 @@ export interface Hook {
 }
 
 export interface HookedDatabase extends Database {
-  /** Every statement of its sessions, in order. */
+  /** Every statement, in order. */
   readonly statements: readonly string[]
   /** How often a hook acted, by its place. */
   readonly acted: readonly number[]
 }
 
 /**
- * A database in whose sessions somebody else acts at named statements: no clock decides who is first. The
- * statement waits until the other has done what it does; what must go on beside it, the hook only starts.
+ * A database at whose statements somebody else acts: no clock decides who is first. The statement waits until
+ * the other has done what it does; what must go on beside it, the hook only starts. A hook that throws makes
+ * the statement fail, before it was sent or with its answer lost.
  */
 export function hookDatabase(database: Database, hooks: readonly Hook[]): HookedDatabase {
   const statements: string[] = []
@@ -35,14 +41,17 @@ export function hookDatabase(database: Database, hooks: readonly Hook[]): Hooked
     }
   }
 
-  const hookConnection = (connection: Connection): Connection => ({
-    async query<Row>(sql: string, params?: readonly unknown[]): Promise<QueryResult<Row>> {
+  const hookQuery =
+    (queryable: Queryable) =>
+    async <Row>(sql: string, params?: readonly unknown[]): Promise<QueryResult<Row>> => {
       statements.push(sql)
       await run('before', sql)
-      const result = await connection.query<Row>(sql, params)
+      const result = await queryable.query<Row>(sql, params)
       await run('after', sql)
       return result
-    },
+    }
+  const hookConnection = (connection: Connection): Connection => ({
+    query: hookQuery(connection),
     copyOut: (sql) => connection.copyOut(sql),
     copyIn: (sql) => connection.copyIn(sql),
   })
@@ -50,7 +59,7 @@ export function hookDatabase(database: Database, hooks: readonly Hook[]): Hooked
   return {
     statements,
     acted,
-    query: (sql, params) => database.query(sql, params),
+    query: hookQuery(database),
     withConnection: (use) =>
       database.withConnection((connection) => use(hookConnection(connection))),
     close: async () => {},

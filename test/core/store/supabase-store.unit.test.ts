@@ -3,6 +3,7 @@ import { inspect } from 'node:util'
 import { HttpResponse, http } from 'msw'
 import { setupServer } from 'msw/node'
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test, vi } from 'vitest'
+import { z } from 'zod'
 import { BackupError } from '../../../src/core/errors.ts'
 import { partPath, tenantPrefix } from '../../../src/core/store/object-path.ts'
 import { SupabaseStore } from '../../../src/core/store/supabase-store.ts'
@@ -343,6 +344,48 @@ describe('listing', () => {
   test('refuses an answer it does not understand', async () => {
     serve({ 'tenant-backups/t1': [{ name: 'a', id: 'x' }] })
     expect((await errorOf(store.list(tenantPrefix('t1')))).code).toBe('store_unavailable')
+  })
+})
+
+describe('signing URLs', () => {
+  const SIGN = `${API}/object/sign/backups`
+  const Paths = z.object({ expiresIn: z.number(), paths: z.array(z.string()) })
+  const many = (count: number) =>
+    Array.from({ length: count }, (_, at) =>
+      partPath('t1', STAMP, { schema: 'public', name: 'orders' }, at + 1),
+    )
+
+  test('asks for at most 500 at once, and gives them in the order of the paths', async () => {
+    const batches: number[] = []
+    server.use(
+      http.post(SIGN, async ({ request }) => {
+        const { expiresIn, paths } = Paths.parse(await request.json())
+        expect(expiresIn).toBe(900)
+        batches.push(paths.length)
+        const signed = paths.map((it) => ({
+          error: null,
+          path: it,
+          signedURL: `/object/sign/backups/${it}?token=t`,
+        }))
+        return HttpResponse.json(signed.reverse())
+      }),
+    )
+
+    const urls = await store.signUrls(many(1_100), 900)
+
+    expect(batches).toEqual([500, 500, 100])
+    expect(urls).toEqual(many(1_100).map((it) => `${API}/object/sign/backups/${it}?token=t`))
+  })
+
+  test('fails as a whole where one object is missing', async () => {
+    server.use(
+      http.post(SIGN, () => HttpResponse.json([{ error: 'not there', path, signedURL: null }])),
+    )
+    expect((await errorOf(store.signUrls([path], 60))).code).toBe('object_missing')
+  })
+
+  test('signs no path that is not ours', async () => {
+    expect((await errorOf(store.signUrls(['secrets/key.txt'], 60))).code).toBe('path_refused')
   })
 })
 

@@ -31,7 +31,7 @@ export const RestoreJob = z.object({
 export type RestoreJob = z.infer<typeof RestoreJob>
 
 const Job = z.union([RestoreJob, BackupJob])
-export type Job = z.infer<typeof Job>
+type Job = z.infer<typeof Job>
 
 export interface ClaimedJob<Work extends Job = Job> {
   id: string
@@ -40,7 +40,7 @@ export interface ClaimedJob<Work extends Job = Job> {
   job: Work
 }
 
-export interface JobRequest {
+interface JobRequest {
   job: Job
   /** How long it may take; decides who may claim it (see `claim`). */
   expectedSeconds: number

@@ -46,7 +46,7 @@ const SideEffect = z.object({
   name: z.string(),
   kind: z.enum(['trigger', 'rule']),
 })
-export type SideEffect = z.infer<typeof SideEffect>
+type SideEffect = z.infer<typeof SideEffect>
 
 const Edge = z.object({
   id: z.number().int(),

@@ -41,7 +41,7 @@ export interface Restore {
   details: RestoreDetails
 }
 
-export interface RestoreDetails {
+interface RestoreDetails {
   /** Where it read from, and the state of what time that was. */
   source: Pick<BackupSource, 'kind' | 'takenAt'>
   /** As asked. */
@@ -55,7 +55,7 @@ export type TableCounts = Pick<
   'name' | 'inserted' | 'updated' | 'deleted' | 'unchanged' | 'kept' | 'skipped'
 >
 
-export const RESTORE_CRASHED = 'restore_crashed'
+const RESTORE_CRASHED = 'restore_crashed'
 
 const RESTORE_JSON = `jsonb_build_object(
   'id', l.id, 'type', l.backup_type, 'status', l.status, 'createdAt', l.created_at,

@@ -592,3 +592,54 @@ describe('a restore that takes long', () => {
     )
   })
 })
+
+test('rows that a rehearsal showed are forgotten after a day, its counts are not', async () => {
+  await damage()
+  const { run_id } = await dryRun({ samples: 2, missing: 'keep', changed: 'keep' })
+  const told = async () => (await call(getRun, await asOwner({ run_id }))).json.run.result
+  const before = await told()
+  await site.database.admin.query(
+    `update tenantkeep.runs set finished_at = now() - interval '25 hours' where id = $1`,
+    [run_id],
+  )
+
+  await call(runJobs, asOperator({}))
+
+  const after = await told()
+  expect(before.tables.notes.samples).toHaveLength(2)
+  expect(after.tables.notes.samples).toBeUndefined()
+  expect(after.tables.notes).toMatchObject({ deleted: 3 })
+  await asBackedUp()
+})
+
+test('a tenant that is gone altogether is brought back by an operator, access and all', async () => {
+  const sound = await photographTenant(site.database, alpha().id)
+  for (const table of ['notes', 'profiles']) {
+    await site.database.admin.query(`delete from public.${table} where organization_id = $1`, [
+      alpha().id,
+    ])
+  }
+  await site.database.admin.query('delete from public.organizations where id = $1', [alpha().id])
+  const body = { organization_id: alpha().id, backup_date: day }
+
+  const owner = await call(restoreData, await asOwner(body))
+  const rehearsed = await call(restoreData, asOperator(body))
+  const refused = await call(restoreData, asOperator({ ...body, dry_run: false }))
+  const done = await call(
+    restoreData,
+    asOperator({ ...body, dry_run: false, accept_access_changes: true }),
+  )
+
+  expect([owner.status, owner.json.error.code]).toEqual([404, 'tenant_not_found'])
+  expect(rehearsed.json).toMatchObject({
+    success: false,
+    plan: {
+      blockers: [{ code: 'access_changes', table: 'profiles' }],
+      access_changes: [{ table: 'profiles', count: 3 }],
+    },
+  })
+  expect([refused.status, refused.json.error.code]).toEqual([409, 'restore_blocked'])
+  expect(refused.json.error.details.blockers).toEqual(rehearsed.json.plan.blockers)
+  expect(done.status, JSON.stringify(done.json)).toBe(200)
+  await sound.expectEqual()
+})

@@ -105,6 +105,18 @@ export async function settleDeadRestores(database: Database, runId?: string): Pr
   }
 }
 
+/** Takes the rows that rehearsals showed out of their results, once the plan has long expired. */
+export async function forgetSamples(database: Database): Promise<void> {
+  await database.query(
+    `update tenantkeep.runs set result = jsonb_set(result, '{tables}', (
+       select coalesce(jsonb_agg(t.value || '{"samples": []}' order by t.ordinality), '[]')
+       from jsonb_array_elements(result -> 'tables') with ordinality as t (value, ordinality)
+     ))
+     where kind in ('restore', 'undo') and finished_at < now() - interval '1 day'
+       and result @? '$.tables[*].samples[0]'`,
+  )
+}
+
 /** The run of a restore as it stands now, settled if its process died; undefined where there is none. */
 export async function followRestoreRun(
   database: Database,

@@ -1,6 +1,6 @@
 import type { Database } from '../database/database.ts'
 import type { JobQueue } from './queue.ts'
-import { settleDeadRestore, settleDeadRestores } from './settle-restore.ts'
+import { forgetSamples, settleDeadRestore, settleDeadRestores } from './settle-restore.ts'
 import { queueOpenTenants } from './start-run.ts'
 
 /** How a tenant came out of a run. */
@@ -182,4 +182,5 @@ export async function reconcileRuns(database: Database, queue: JobQueue): Promis
   )
   for (const { id } of finished) await closeRun(database, id)
   await settleDeadRestores(database)
+  await forgetSamples(database)
 }

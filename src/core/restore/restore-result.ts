@@ -52,9 +52,9 @@ export interface TableResult {
   updated: number
   deleted: number
   unchanged: number
-  /** Rows that the options left as they are: newer, changed or missing ones that were to be kept. */
+  /** Live rows that the options left as they are: newer or changed ones that were to be kept. */
   kept: number
-  /** Rows of the backup passed over because something stood in the way and the options said `skip`. */
+  /** Rows of the backup passed over: missing or changed ones that were to be kept, or something stood in the way. */
   skipped: number
   warnings: string[]
   samples: RowSample[]

@@ -1,4 +1,5 @@
 import { DatabaseError } from 'pg'
+import { whyUnavailable } from '../database/connection-errors.ts'
 import { hasSqlstate } from '../database/sqlstates.ts'
 import { BackupError } from '../errors.ts'
 
@@ -8,6 +9,12 @@ import { BackupError } from '../errors.ts'
  */
 export function explainFailure(error: unknown): BackupError {
   if (error instanceof BackupError) return error
+  const unavailable = whyUnavailable(error)
+  if (unavailable !== undefined) {
+    return new BackupError('database_unavailable', `The database can't be used: ${unavailable}`, {
+      cause: error,
+    })
+  }
   if (hasSqlstate(error, 'queryCanceled', 'idleInTransactionTimeout')) {
     return new BackupError(
       'backup_timed_out',

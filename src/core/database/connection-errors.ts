@@ -33,7 +33,8 @@ export function toBackupError(error: unknown, target: string): unknown {
   )
 }
 
-function whyUnavailable(error: unknown): string | undefined {
+/** Why an error means that we can't talk to the server; undefined where it means something else. */
+export function whyUnavailable(error: unknown): string | undefined {
   if (!(error instanceof Error)) return undefined
   if (error instanceof DatabaseError) {
     if (hasSqlstate(error, 'invalidAuthorization')) {

@@ -207,7 +207,10 @@ export function requireMayRestore(
 }
 
 function tenantNotFound(): BackupError {
-  return new BackupError('tenant_not_found', 'There is no such organization among yours.')
+  return new BackupError(
+    'tenant_not_found',
+    'There is no such organization among yours. If you have just lost your place in it, whoever runs this application can restore it.',
+  )
 }
 
 /** False for a stranger; throws `not_allowed` for a member without rights, who knows the tenant anyway. */

@@ -51,6 +51,18 @@ export async function diffTable(
   await session.query(`analyze ${table.staged}`)
 }
 
+/** How many of the keys that the scope names for a table have no row in the backup, nor a live one. */
+export async function countUnknownKeys(session: Queryable, table: StagedTable): Promise<number> {
+  const { shared, staged, index, rowsInBackup } = table
+  const { rows } = await session.query<{ count: string }>(
+    `select count(*)::text as count from ${SCOPE} as c
+     where c.table_no = ${index}
+       and c.key not in (select ${keyOf(shared, 's')} from ${staged} as s where s.${ROW} <= ${rowsInBackup})
+       and c.key not in (select ${keyOf(shared, 'live')} from ${liveRows(table.live)})`,
+  )
+  return Number(rows[0]?.count)
+}
+
 async function markRows(
   session: Queryable,
   table: StagedTable,

@@ -17,6 +17,7 @@ import { asWorker } from './as-worker.ts'
 import { countTable, hashPlan, sampleRows } from './describe-plan.ts'
 import {
   CREATE_SCOPE,
+  countUnknownKeys,
   type DiffChoices,
   diffTable,
   SCOPE,
@@ -110,7 +111,9 @@ class Looker {
       if (!this.#isInScope(table.name)) continue
       if (undo?.rows?.labels.has(table.name) === false) continue
       const live = digests.get(table.name)
-      if (live !== undefined && isEqual(table, live)) continue
+      // Keys that were named are looked at even where nothing differs: a mistyped one must not pass.
+      const isNamed = options.rows !== null && Object.hasOwn(options.rows, table.name)
+      if (!isNamed && live !== undefined && isEqual(table, live)) continue
       await stage(table.name, false)
     }
     if (undo?.rows !== undefined) {
@@ -251,6 +254,7 @@ class Looker {
     })
     await requireOwnRows(connection, table, constraints)
     await diffTable(connection, table, choices)
+    if (choices.isScoped && this.#input.options.rows !== null) await this.#warnOfUnknownKeys(table)
     await settleUpdates(connection, table, movingColumns(table, constraints))
     if (!live.isWritable) await this.#leaveReadOnly(table)
     this.#tables.set(label, table)
@@ -302,6 +306,16 @@ class Looker {
         { cause },
       )
     }
+  }
+
+  async #warnOfUnknownKeys(table: StagedTable): Promise<void> {
+    if (table.shared.primaryKey.length === 0) return
+    const unknown = await countUnknownKeys(this.#connection, table)
+    if (unknown === 0) return
+    this.#warn({
+      table: table.live.label,
+      message: `${unknown} of the rows that were named are neither in the backup nor there now. Check their keys.`,
+    })
   }
 
   /** We may read such rows and not write them; what differs is told. */

@@ -210,9 +210,14 @@ test.each<[string, Options, RegExp]>([
   await others.expectEqual()
 })
 
-test('a key of the neighbour’s row names nothing of ours', async () => {
+test('keys of no row of ours, the neighbour’s among them, are counted in a warning', async () => {
   const before = await readRowVersions(trial.database)
-  const result = await trial.restore(backup, { rows: { invoices: [{ id: '3' }] } })
+  const result = await trial.restore(backup, {
+    rows: { invoices: [{ id: '2' }, { id: '3' }, { id: '99999' }] },
+  })
+  expect(result.tables.find(({ name }) => name === 'invoices')?.warnings).toEqual([
+    '2 of the rows that were named are neither in the backup nor there now. Check their keys.',
+  ])
   expect(countsOf(result, 'invoices')).toMatchObject({ inserted: 0, updated: 0, deleted: 0 })
   expect(await versionsWritten(before)).toEqual({})
 })

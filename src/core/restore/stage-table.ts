@@ -77,8 +77,8 @@ export async function loadStagedRows(
   let rows = 0
   for (const part of backup.parts) {
     const raw = await source.readPart(part, signal)
-    await copyLines(connection, blankFraming(raw), signal)
     try {
+      await copyLines(connection, blankFraming(raw), signal)
       const { rowCount } = await connection.query(
         `insert into ${staged} (${[...columns, ROW, ACTION].join(', ')})
          select decoded.*, ${rows} + row_number() over (), ${options.action === null ? 'null' : `'${options.action}'`}

@@ -241,6 +241,9 @@ class Looker {
           .filter(({ name }) => name.startsWith(`changed_type:${label}.`))
           .map(({ name }) => name.slice(`changed_type:${label}.`.length)),
       ),
+      hasChanged:
+        !this.#input.source.isPlainJson &&
+        backup.fingerprint !== snapshot.columnFingerprints.get(label),
       action:
         rowsLive === 0 && !choices.isScoped && choices.missing === 'restore' ? 'insert' : null,
       onRows: (rowsDone) =>

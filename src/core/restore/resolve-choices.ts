@@ -234,7 +234,8 @@ class Resolver {
       (choice === 'restore' && (await this.#bringParents(foreignKey, child, missing))) ||
       (choice === 'null' && (await this.#setNull(foreignKey, child, missing)))
     if (isSettled) return
-    if (choice === 'skip') {
+    // What must name a user (a membership) is nothing without them.
+    if (choice === 'skip' || (choice === 'null' && foreignKey.isUser)) {
       this.#warn(
         child.live.label,
         `${missing.size} rows were passed over: what they point at by ${foreignKey.name} is gone.`,

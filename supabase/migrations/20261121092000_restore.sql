@@ -479,8 +479,9 @@ begin
   perform tenantkeep.require_staged(staged, target.live);
   for condition in select * from tenantkeep.key_conditions(of_index, staged) loop
     return query execute format(
-      'select w.tk_row, l.tk_tableoid, l.tk_ctid, l.tk_xmin, %1$s '
-      'from %2$s w join %3$s l on %4$s '
+      'select l.tk_row, l.tk_tableoid, l.tk_ctid, l.tk_xmin, %1$s '
+      -- «offset 0» keeps the «not in» out of the join, where its hash table would be reckoned to each look at the index.
+      'from (select w.tk_row, l.tk_tableoid, l.tk_ctid, l.tk_xmin from %2$s w join %3$s l on %4$s offset 0) l '
       -- «not in» is looked up in a hash table, however many there are.
       'where (l.tk_tableoid, l.tk_ctid) not in (select g."tenantkeep:tableoid", g."tenantkeep:ctid" from %5$s g)',
       case when target.reached_expression is null then 'true' else format(
@@ -552,7 +553,8 @@ begin
   end if;
   return query execute format(
     'with vacated as materialized (select * from %s v) '
-    'select v.tk_row, count(*) from vacated v join %s c on %s where %s group by v.tk_row',
+    'select c.tk_row, count(*) from (select v.tk_row, c.tableoid, c.ctid from vacated v join %s c on %s offset 0) c '
+    'where %s group by c.tk_row',
     vacated, tenantkeep.live_rows(reference.child), tenantkeep.reference_match(of_constraint, 'v', 'c', true),
     case when child_staged is null then 'true' else format(
       '(c.tableoid, c.ctid) not in (select g."tenantkeep:tableoid", g."tenantkeep:ctid" from %s g)',

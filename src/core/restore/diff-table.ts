@@ -41,6 +41,11 @@ export const SCOPE = 'pg_temp.tenantkeep_scope'
 export const CREATE_SCOPE =
   'create temp table tenantkeep_scope (table_no int, key jsonb, action text, before text, after text)'
 
+/** Rows of one table that differ: the number of the staged one, the place of the live one. */
+const DIFFERENCES = 'pg_temp.tenantkeep_differences'
+export const CREATE_DIFFERENCES = `create temp table tenantkeep_differences
+  (${ROW} bigint, ${TABLEOID} oid, ${CTID} tid, ${XMIN} xid)`
+
 /** Marks every staged row and adds the live rows that change or go. */
 export async function diffTable(
   session: Queryable,
@@ -80,44 +85,57 @@ async function markRows(
   await diffByKey(session, table, choices)
 }
 
+/**
+ * One join over both sides notes what differs, in the order in which it comes; everything else is done with
+ * those few. The snapshot stands still, so a live row is found again by its place.
+ */
 async function diffByKey(
   session: Queryable,
   table: StagedTable,
   choices: DiffChoices,
 ): Promise<void> {
   const { staged, shared } = table
-  const live = liveRows(table.live)
-  const key = equalKey(shared, 's', 'live')
-  if (table.rowsLive > 0) {
-    const differs = rowsDiffer(shared, comparedColumns(shared), 's', 'live')
-    if (differs !== null) {
-      await session.query(
-        `update ${staged} as s
-         set ${ACTION} = '${choices.changed === 'restore' ? 'update' : 'skip'}',
-           ${TABLEOID} = live.${TABLEOID}, ${CTID} = live.${CTID}, ${XMIN} = live.${XMIN}
-         from ${live} where ${key} and s.${ACTION} is null and ${differs}`,
-      )
-    }
+  const missing = choices.missing === 'restore' ? 'insert' : 'skip'
+  const changed = choices.changed === 'restore' ? 'update' : 'skip'
+  if (table.rowsLive === 0) {
+    await session.query(
+      `update ${staged} set ${ACTION} = '${missing}'
+       where coalesce(${ACTION}, 'insert') = 'insert' and ${ACTION} is distinct from '${missing}'`,
+    )
+    return
   }
-  // So that what follows is planned on how many rows differ.
-  await session.query(`analyze ${staged}`)
-  await session.query(
-    `update ${staged} as s set ${ACTION} = '${choices.missing === 'restore' ? 'insert' : 'skip'}'
-     where coalesce(s.${ACTION}, 'insert') = 'insert'
-       and s.${ACTION} is distinct from '${choices.missing === 'restore' ? 'insert' : 'skip'}'
-       and not exists (select from ${live} where ${key})`,
-  )
-  await addLiveRows(session, table, {
-    action: 'before',
-    rowNumber: `s.${ROW}`,
-    from: `${staged} as s join ${live} on ${key} and s.${ACTION} = 'update'`,
-  })
-  if (choices.newer === 'keep') return
+  const differs = rowsDiffer(shared, comparedColumns(shared), 's', 'live') ?? 'false'
   const scope = choices.isScoped ? ` and ${isInScope(table, 'live', 'insert')}` : ''
+  const isNewer = choices.newer === 'keep' ? 'false' : `s.${ROW} is null${scope}`
+  await session.query(
+    `truncate ${DIFFERENCES};
+     insert into ${DIFFERENCES}
+     select s.${ROW}, live.${TABLEOID}, live.${CTID}, live.${XMIN}
+     from ${staged} as s full join ${liveRows(table.live)} on ${equalKey(shared, 's', 'live')}
+     where (s.${ROW} is not null and s.${ACTION} is null and (live.${CTID} is null or (${differs})))
+       or (${isNewer});
+     analyze ${DIFFERENCES}`,
+  )
+  await session.query(
+    `update ${staged} as s
+     set ${ACTION} = case when d.${CTID} is null then '${missing}' else '${changed}' end,
+       ${TABLEOID} = d.${TABLEOID}, ${CTID} = d.${CTID}, ${XMIN} = d.${XMIN}
+     from ${DIFFERENCES} as d where d.${ROW} = s.${ROW}`,
+  )
+  const from = `${DIFFERENCES} as d
+    join ${liveRows(table.live)} on live.${CTID} = d.${CTID} and live.${TABLEOID} = d.${TABLEOID}`
+  if (changed === 'update') {
+    await addLiveRows(session, table, {
+      action: 'before',
+      rowNumber: `d.${ROW}`,
+      from: `${from} where d.${ROW} is not null`,
+    })
+  }
+  if (choices.newer === 'keep') return
   await addLiveRows(session, table, {
     action: 'delete',
     rowNumber: null,
-    from: `${live} where not exists (select from ${staged} as s where ${key})${scope}`,
+    from: `${from} where d.${ROW} is null`,
   })
 }
 

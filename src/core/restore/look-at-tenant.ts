@@ -16,6 +16,7 @@ import { CREATE_REFUSED } from './apply-plan.ts'
 import { asWorker } from './as-worker.ts'
 import { countTable, hashPlan, sampleRows } from './describe-plan.ts'
 import {
+  CREATE_DIFFERENCES,
   CREATE_SCOPE,
   countUnknownKeys,
   type DiffChoices,
@@ -103,7 +104,9 @@ class Looker {
     if (blockers.length > 0 && !isDryRun) throw schemaChanged(schemaChanges)
 
     const { safety, digests } = await this.#readLive(snapshot, settings.max_row_bytes)
-    await connection.query(`${CREATE_LINES}; ${CREATE_SCOPE}; ${CREATE_REFUSED}`)
+    await connection.query(
+      [CREATE_LINES, CREATE_SCOPE, CREATE_DIFFERENCES, CREATE_REFUSED].join('; '),
+    )
     const stage = (label: string, isForced: boolean) =>
       this.#stage(label, { snapshot, constraints, schemaChanges, functionOwner, isForced })
     await undo?.rows?.loadScope(connection, (label) => indexOf(snapshot, label))
@@ -270,7 +273,8 @@ class Looker {
     if (undo?.rows !== undefined) {
       return { missing: 'restore', changed: 'restore', newer: 'restore', isScoped: true }
     }
-    const keys = options.rows === null ? undefined : (options.rows[label] ?? [])
+    const { rows } = options
+    const keys = rows !== null && Object.hasOwn(rows, label) ? rows[label] : undefined
     const isOutside = isForced && !this.#isInScope(label)
     if (keys !== undefined && keys.length > 0) await this.#loadKeys(table, keys)
     return {

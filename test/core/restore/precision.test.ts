@@ -175,6 +175,22 @@ test('rows by their keys: a missing one, a changed one, a newer one, and no othe
   expect(await count(`from stock where org_id = 1 and article = 'a3' and amount = 3`)).toBe(1)
 })
 
+test('a table as a whole, and of another one a row', async () => {
+  await trial.damage(`
+    update customers set name = 'spoiled' where org_id = 1;
+    update stock set amount = 99 where org_id = 1`)
+  const before = await readRowVersions(trial.database)
+
+  const result = await trial.restore(backup, {
+    tables: ['stock'],
+    rows: { customers: [{ id: '4' }] },
+  })
+
+  expect(countsOf(result, 'stock')).toMatchObject({ updated: 20 })
+  expect(countsOf(result, 'customers')).toMatchObject({ inserted: 0, updated: 1, deleted: 0 })
+  expect(await versionsWritten(before)).toEqual({ stock: 20, customers: 1 })
+})
+
 test.each<[string, Options, RegExp]>([
   ['a table that is none', { tables: ['nothing'] }, /There is no table nothing/],
   [

@@ -10,6 +10,7 @@ import type { SummaryTable } from '../backup/summary.ts'
 import { copySafetyBackup, type SafetyBackup } from '../backup/take-safety-backup.ts'
 import type { Connection, Queryable } from '../database/database.ts'
 import { BackupError } from '../errors.ts'
+import { interruptible } from '../interruptible.ts'
 import type { Services } from '../services.ts'
 import { quoteIdentifier } from '../tables/quote-identifier.ts'
 import { CREATE_REFUSED } from './apply-plan.ts'
@@ -83,7 +84,10 @@ class Looker {
     const { tenantId, source, options, isDryRun, undo } = this.#input
     const connection = this.#connection
     this.#tell('locking')
-    const settings = await readBackupSettings(this.#services.tenants.catalog)
+    const settings = await interruptible(
+      readBackupSettings(this.#services.tenants.catalog),
+      this.#input.signal,
+    )
     const snapshot = await openSnapshot(connection, {
       tenantId,
       lockTimeoutMs: settings.lock_timeout_ms,

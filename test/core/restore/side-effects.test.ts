@@ -123,6 +123,26 @@ test('a trigger that always acts, and may not do what it does as our role, is na
   await trial.damage('drop trigger note_down on documents; drop table ledger')
 })
 
+test('a trigger that always acts and alters what is written is found out', async () => {
+  const backup = await trial.backUp()
+  await trial.damage(`
+    update documents set body = body || '.' where org_id = 1;
+    create function public.stamp() returns trigger language plpgsql as $$ begin
+      new.body := new.body || ' (changed)'; return new; end $$;
+    create trigger stamp before insert or update on documents for each row execute function public.stamp();
+    alter table documents enable always trigger stamp`)
+  const damaged = await trial.photographTenant()
+
+  const refused = await refusalOf(trial.restore(backup, { accept_side_effects: true }))
+
+  expect(refused.code).toBe('restore_blocked')
+  expect(refused.blockers).toMatchObject([{ code: 'row_refused', table: 'documents', count: 4 }])
+  expect(refused.message).toContain('did not arrive as they are in the backup')
+  await damaged.expectEqual()
+  await trial.damage('drop trigger stamp on documents')
+  await trial.restore(backup)
+})
+
 test('a guard that always acts is named where it does not let a row go', async () => {
   const backup = await trial.backUp()
   await trial.damage(`

@@ -303,18 +303,37 @@ export function liveRows(table: ProtectedTable): string {
   return `(select ${[...columns, place].join(', ')} ${table.from} where ${table.rowExpression}) as live`
 }
 
+/** Types in which equal values are the same value. */
+const EXACT_TYPES = new Set([
+  'smallint',
+  'integer',
+  'bigint',
+  'boolean',
+  'uuid',
+  'date',
+  'timestamp without time zone',
+  'timestamp with time zone',
+  'bytea',
+])
+
 /**
  * Whether two aliases have the same primary key. Types of extensions are compared as records, by their default
- * operator class: their `=` is found only where the search path and the role's rights lead to it.
+ * operator class: their `=` is found only where the search path and the role's rights lead to it. Where keys
+ * can be equal and not the same (letters' case, zeros behind the point), the texts must be the same too: such
+ * rows are two, one that goes and one that comes.
  */
 export function equalKey(table: ProtectedTable, left: string, right: string): string {
   return table.primaryKey
     .map(({ name }) => {
       const column = table.columns.find((candidate) => candidate.name === name)
       const pair = [left, right].map((alias) => `${alias}.${quoteIdentifier(name)}`)
-      if (column?.encoding === 'scalar') return pair.join(' = ')
-      // One side may still be a domain.
-      return pair.map((value) => `row(coalesce(${value}, null))::record`).join(' = ')
+      const isEqual =
+        column?.encoding === 'scalar'
+          ? pair.join(' = ')
+          : // One side may still be a domain.
+            pair.map((value) => `row(coalesce(${value}, null))::record`).join(' = ')
+      if (EXACT_TYPES.has(column?.type ?? '')) return isEqual
+      return `${isEqual} and ${pair.map((value) => `${value}::text collate "C"`).join(' = ')}`
     })
     .join(' and ')
 }

@@ -104,10 +104,14 @@ const small = RESTORED_SCHEMAS.filter(
 )
 
 describe('a small host comes back from any series of changes', () => {
-  test.each(small)('$shape', async (schema) => {
-    const trial = await createRestoreTrial(schema)
-    trials.push(trial)
+  test.each(small)(
+    '$shape',
+    async (schema) => {
+      const trial = await createRestoreTrial(schema)
+      trials.push(trial)
 
-    await expectRoundTrips(trial, 2)
-  })
+      await expectRoundTrips(trial, 2)
+    },
+    120_000,
+  )
 })

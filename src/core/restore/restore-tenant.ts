@@ -82,6 +82,10 @@ const MADE_BY_OTHERS: ReadonlySet<Blocker['code']> = new Set([
   'missing_reference',
   'key_taken',
   'referenced',
+])
+/** The same, or a row that is refused however often one looks: then the last look says so. */
+const PERHAPS_MADE_BY_OTHERS: ReadonlySet<Blocker['code']> = new Set([
+  ...MADE_BY_OTHERS,
   'row_outside_tenant',
 ])
 
@@ -324,7 +328,8 @@ async function act(
     await connection.query('rollback')
     return result
   }
-  if (!isLast && blockers.some(({ code }) => MADE_BY_OTHERS.has(code))) {
+  const made = isLast ? MADE_BY_OTHERS : PERHAPS_MADE_BY_OTHERS
+  if (blockers.some(({ code }) => made.has(code))) {
     throw new GuardMiss('Something is in the way that was not there when the tenant was looked at.')
   }
   if (blockers.length > 0) throw restoreBlocked(blockers)

@@ -80,11 +80,10 @@ export async function countTable(session: Queryable, table: StagedTable): Promis
   const counts = await countActions(session, table)
   const of = (...actions: string[]) =>
     actions.reduce((sum, action) => sum + (counts[action] ?? 0), 0)
-  const { rows } = await session.query<{ equal: string; skipped: string }>(
-    `select count(*) filter (where ${ACTION} is null) as equal,
-       count(*) filter (where ${ACTION} = 'skip') as skipped from ${table.staged}`,
+  const { rows } = await session.query<{ equal: string }>(
+    `select count(*) as equal from ${table.staged} where ${ACTION} is null`,
   )
-  const equal = Number(rows[0]?.equal)
+  const equal = table.rowsEqual + Number(rows[0]?.equal)
   const updated = of('update', 'replace')
   const skipped = of('skip')
   const deleted = of('delete')

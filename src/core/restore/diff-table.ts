@@ -21,6 +21,8 @@ export interface StagedTable {
   rowsInBackup: number
   /** Live rows at the time of the look. */
   rowsLive: number
+  /** Rows that proved equal and are staged no more; those that are still there have no action. */
+  rowsEqual: number
   /** The number of the next row that is added to the staged table. */
   nextRow: number
 }
@@ -41,6 +43,9 @@ export const SCOPE = 'pg_temp.tenantkeep_scope'
 export const CREATE_SCOPE =
   'create temp table tenantkeep_scope (table_no int, key jsonb, action text, before text, after text)'
 
+/** From how many rows on it is worth a moment to get rid of those that are equal. */
+const MANY_ROWS = 10_000
+
 /** Rows of one table that differ: the number of the staged one, the place of the live one. */
 const DIFFERENCES = 'pg_temp.tenantkeep_differences'
 export const CREATE_DIFFERENCES = `create temp table tenantkeep_differences
@@ -53,7 +58,28 @@ export async function diffTable(
   choices: DiffChoices,
 ): Promise<void> {
   await markRows(session, table, choices)
+  if (!choices.isScoped && table.rowsInBackup >= MANY_ROWS) await dropEqualRows(session, table)
   await session.query(`analyze ${table.staged}`)
+}
+
+/**
+ * What is equal is needed no more, and everything from here on reads the whole staged table time and again.
+ * A table is made for it and gone at once, since it takes locks as any other: so only where it is worth it.
+ */
+async function dropEqualRows(session: Queryable, table: StagedTable): Promise<void> {
+  const { staged } = table
+  const { rows } = await session.query<{ equal: string; differ: string }>(
+    `select count(*) filter (where ${ACTION} is null) as equal, count(${ACTION}) as differ from ${staged}`,
+  )
+  const equal = Number(rows[0]?.equal)
+  if (equal < Number(rows[0]?.differ)) return
+  await session.query(
+    `create temp table tenantkeep_differ as select * from ${staged} where ${ACTION} is not null;
+     truncate ${staged};
+     insert into ${staged} select * from pg_temp.tenantkeep_differ;
+     drop table pg_temp.tenantkeep_differ`,
+  )
+  table.rowsEqual = equal
 }
 
 /** How many of the keys that the scope names for a table have no row in the backup, nor a live one. */

@@ -231,6 +231,7 @@ class Looker {
       index,
       rowsInBackup: backup.rows,
       rowsLive,
+      rowsEqual: 0,
       nextRow: backup.rows + 1,
     }
     await connection.query(

@@ -26,8 +26,8 @@ const SCHEMA = `
   create table plans (code text primary key);
   create table orgs (id int generated always as identity primary key, name text,
     plan text not null references plans, main_site int);
-  create table members (org_id int not null references orgs, user_id uuid not null references auth.users, role text,
-    primary key (org_id, user_id));
+  create table members (id int primary key, org_id int not null references orgs,
+    user_id uuid not null references auth.users, role text);
   create table sites (id serial primary key, org_id int not null references orgs, inside int references sites, name text);
   alter table orgs add foreign key (main_site) references sites;
   create sequence task_numbers;
@@ -39,13 +39,13 @@ const SCHEMA = `
   insert into plans values ('free'), ('paid');
   insert into auth.users (id) values ('${CID}');
   insert into orgs (name, plan) values ('Neighbour', 'free');
-  insert into members values (1, '${CID}', 'owner');
+  insert into members values (1, 1, '${CID}', 'owner');
   insert into sites (org_id, name) values (1, 'theirs');`
 
 const TENANT = `
   insert into auth.users (id) values ('${ANN}'), ('${BOB}');
   insert into orgs (name, plan) values ('Ours', 'paid');
-  insert into members values (2, '${ANN}', 'owner'), (2, '${BOB}', 'member');
+  insert into members values (2, 2, '${ANN}', 'owner'), (3, 2, '${BOB}', 'member');
   insert into sites (id, org_id, inside, name) values (10, 2, null, 'root');
   insert into sites (id, org_id, inside, name) select 10 - i, 2, 11 - i, 'below' from generate_series(1, 6) i;
   select setval('sites_id_seq', 10);
@@ -102,7 +102,7 @@ afterAll(async () => {
   await place?.drop()
 })
 
-async function restore(options: Options, isDryRun = false) {
+async function restoreThere(options: Options, isDryRun = false) {
   return restoreTenant(place.services, {
     tenantId: place.tenant,
     source: await openArchive({
@@ -128,8 +128,8 @@ test('nothing comes into an empty place unasked: members let people in, and user
   await place.damage(`insert into auth.users (id) values ('${ANN}')`)
   const versions = await readRowVersions(place.database)
 
-  const rehearsed = await restore({}, true)
-  const refused = await refusalOf(restore({}))
+  const rehearsed = await restoreThere({}, true)
+  const refused = await refusalOf(restoreThere({}))
 
   for (const { blockers } of [rehearsed, refused]) {
     expect(blockers).toHaveLength(3)
@@ -140,7 +140,7 @@ test('nothing comes into an empty place unasked: members let people in, and user
           code: 'missing_user',
           table: 'members',
           count: 1,
-          keys: [['2', BOB]],
+          keys: [['3']],
         }),
         expect.objectContaining({ code: 'missing_user', table: 'tasks', count: 10 }),
       ]),
@@ -151,7 +151,7 @@ test('nothing comes into an empty place unasked: members let people in, and user
 })
 
 test('passed over, a user’s rows take along what needs them, in the words of the plan', async () => {
-  const rehearsed = await restore(
+  const rehearsed = await restoreThere(
     { accept_access_changes: true, on_missing_user: 'skip', on_missing_reference: 'skip' },
     true,
   )
@@ -163,7 +163,10 @@ test('passed over, a user’s rows take along what needs them, in the words of t
 })
 
 test('without them, tasks come as nobody’s, and a membership of nobody does not', async () => {
-  const rehearsed = await restore({ accept_access_changes: true, on_missing_user: 'null' }, true)
+  const rehearsed = await restoreThere(
+    { accept_access_changes: true, on_missing_user: 'null' },
+    true,
+  )
 
   expect(rehearsed.blockers).toEqual([])
   expect(countsOf(rehearsed, 'members')).toMatchObject({ inserted: 1, skipped: 1 })
@@ -176,7 +179,7 @@ test('the whole tenant comes, parents, children, circles, and goes again; sequen
   const original = await old.photographTenant()
   const before = await readSequences(place)
 
-  const result = await restore({ accept_access_changes: true })
+  const result = await restoreThere({ accept_access_changes: true })
 
   await others.expectEqual()
   expect(result.accessChanges).toMatchObject([{ table: 'members', count: 2 }])
@@ -204,7 +207,7 @@ test('the whole tenant comes, parents, children, circles, and goes again; sequen
     insert into steps (task) select max(id) from tasks`)
 
   const versions = await readRowVersions(place.database)
-  expect(countWrites(await restore({ accept_access_changes: true }))).toBe(0)
+  expect(countWrites(await restoreThere({ accept_access_changes: true }))).toBe(0)
   expect(await readRowVersions(place.database)).toEqual(versions)
 
   await place.undo(result.restoreId)
@@ -212,4 +215,17 @@ test('the whole tenant comes, parents, children, circles, and goes again; sequen
   const left = await place.photographTenant()
   expect([...left.rows.values()].flat()).toEqual([])
   expect((await readSequences(place)).sites_id_seq).toBe('11')
+})
+
+test('a membership that was given to somebody else gives access when it comes back', async () => {
+  const backup = await old.backUp()
+  await old.damage(`update members set user_id = '${CID}' where id = 3`)
+
+  const refused = await refusalOf(old.restore(backup))
+
+  expect(refused.blockers).toMatchObject([
+    { code: 'access_changes', table: 'members', count: 1, keys: [['3']] },
+  ])
+  const result = await old.restore(backup, { accept_access_changes: true })
+  expect(countsOf(result, 'members')).toMatchObject({ updated: 1, inserted: 0 })
 })

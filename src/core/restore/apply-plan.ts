@@ -55,11 +55,14 @@ export interface ApplyOptions {
 export async function applyPlan(session: Queryable, options: ApplyOptions): Promise<RefusedRows[]> {
   const { tables } = options
   await session.query(`truncate ${REFUSED}`)
-  for (const table of tables) await releaseRows(session, table, options)
-  for (const table of tables.toReversed()) await deleteRows(session, table)
+  const countsOf = new Map<StagedTable, Counts>()
+  for (const table of tables) countsOf.set(table, await countActions(session, table))
+  const countsIn = (table: StagedTable) => countsOf.get(table) ?? {}
+  for (const table of tables) await releaseRows(session, table, countsIn(table), options)
+  for (const table of tables.toReversed()) await deleteRows(session, table, countsIn(table))
   const done: StagedTable[] = []
   for (const table of tables) {
-    const counts = await countActions(session, table)
+    const counts = countsIn(table)
     const rowsTotal = (counts.insert ?? 0) + (counts.update ?? 0) + (counts.replace ?? 0)
     if (rowsTotal > 0) {
       options.onTable(table.live.label, 0, rowsTotal)
@@ -75,10 +78,10 @@ export async function applyPlan(session: Queryable, options: ApplyOptions): Prom
   return retryRefused(session, done)
 }
 
-export async function countActions(
-  session: Queryable,
-  table: StagedTable,
-): Promise<Partial<Record<string, number>>> {
+/** Staged rows by action. */
+type Counts = Partial<Record<string, number>>
+
+export async function countActions(session: Queryable, table: StagedTable): Promise<Counts> {
   const { rows } = await session.query<{ action: string; count: string }>(
     `select ${ACTION} as action, count(*) from ${table.staged} where ${ACTION} is not null group by 1`,
   )
@@ -89,9 +92,9 @@ export async function countActions(
 async function releaseRows(
   session: Queryable,
   table: StagedTable,
+  { release = 0 }: Counts,
   { tenantId, restoreId }: ApplyOptions,
 ): Promise<void> {
-  const { release = 0 } = await countActions(session, table)
   if (release === 0) return
   const { rows } = await asWorker(session, () =>
     session.query<{ released: string }>(
@@ -102,8 +105,7 @@ async function releaseRows(
   requireCount(Number(rows[0]?.released), release)
 }
 
-async function deleteRows(session: Queryable, table: StagedTable): Promise<void> {
-  const counts = await countActions(session, table)
+async function deleteRows(session: Queryable, table: StagedTable, counts: Counts): Promise<void> {
   const planned = (counts.delete ?? 0) + (counts.replace ?? 0)
   if (planned === 0) return
   const rows = `select * from ${table.staged} where ${ACTION} in ('delete', 'replace')`

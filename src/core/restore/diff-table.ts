@@ -59,7 +59,8 @@ export async function diffTable(
 ): Promise<void> {
   await markRows(session, table, choices)
   if (!choices.isScoped && table.rowsInBackup >= MANY_ROWS) await dropEqualRows(session, table)
-  await session.query(`analyze ${table.staged}`)
+  // Rows that were staged as what they are stay as they are.
+  if (table.rowsLive > 0 || choices.isScoped) await session.query(`analyze ${table.staged}`)
 }
 
 /**

@@ -15,7 +15,7 @@ import type { Services } from '../services.ts'
 import { quoteIdentifier } from '../tables/quote-identifier.ts'
 import { CREATE_REFUSED } from './apply-plan.ts'
 import { asWorker } from './as-worker.ts'
-import { countTable, hashPlan, sampleRows } from './describe-plan.ts'
+import { CREATE_PLAN, countTable, hashPlan, sampleRows } from './describe-plan.ts'
 import {
   CREATE_DIFFERENCES,
   CREATE_SCOPE,
@@ -109,7 +109,7 @@ class Looker {
 
     const { safety, digests } = await this.#readLive(snapshot, settings.max_row_bytes)
     await connection.query(
-      [CREATE_LINES, CREATE_SCOPE, CREATE_DIFFERENCES, CREATE_REFUSED].join('; '),
+      [CREATE_LINES, CREATE_SCOPE, CREATE_DIFFERENCES, CREATE_PLAN, CREATE_REFUSED].join('; '),
     )
     const stage = (label: string, isForced: boolean) =>
       this.#stage(label, { snapshot, constraints, schemaChanges, functionOwner, isForced })

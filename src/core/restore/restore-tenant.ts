@@ -223,7 +223,7 @@ async function prepare(
         ...countsOf(look, table.live.label),
       })),
     },
-    lines: readPlanLines(connection, tables, signal),
+    lines: readPlanLines(connection, signal),
     signal,
   })
   await connection.query('commit')

@@ -77,8 +77,16 @@ export async function loadStagedRows(
   const columns = shared.columns.map((column) => quoteIdentifier(column.name))
   const decoded = decodeShared(options)
   let rows = 0
-  for (const part of backup.parts) {
-    const raw = await source.readPart(part, signal)
+  // The next part is fetched and proven while the database reads this one.
+  const readPart = async (part: (typeof backup.parts)[number] | undefined) =>
+    part === undefined ? null : source.readPart(part, signal)
+  let next = readPart(backup.parts[0])
+  for (const [index, part] of backup.parts.entries()) {
+    const raw = await next
+    if (raw === null) break
+    next = readPart(backup.parts[index + 1])
+    // Whoever waits for it is told.
+    next.catch(() => {})
     try {
       await copyLines(connection, blankFraming(raw), signal)
       const { rowCount } = await connection.query(

@@ -1,6 +1,7 @@
-import { afterAll, beforeAll, expect, test } from 'vitest'
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import type { Backup } from '../../../src/core/backup/backup-record.ts'
 import { BackupError } from '../../../src/core/errors.ts'
+import type { RestoreResult } from '../../../src/core/restore/restore-result.ts'
 import { type OthersPhotograph, readRowVersions } from '../../support/expect-others-equal.ts'
 import {
   countWrites,
@@ -348,37 +349,103 @@ beforeAll(async () => {
 })
 afterAll(() => trial?.drop())
 
-test.each(DRIFTS)('$table', async ({ table, changes, blockers = [], refusal, options, after }) => {
-  const lossy = changes.filter((name) => name.endsWith('!')).map((name) => name.slice(0, -1))
-  const scope = { tables: [table], accept_schema_changes: lossy }
-  const versions = await readRowVersions(trial.database)
+const changesOf = ({ schemaChanges }: Pick<RestoreResult, 'schemaChanges'>, table: string) =>
+  schemaChanges
+    .filter((change) => change.table === table)
+    .map(({ name, isLossy }) => name + (isLossy ? '!' : ''))
+const blockersOf = ({ blockers }: Pick<RestoreResult, 'blockers'>, table: string) =>
+  blockers
+    .filter((blocker) => blocker.table === table)
+    .map(({ code, constraint, keys }) => [code, constraint, ...keys.flat()])
+const lossyOf = (drifts: readonly Drift[]) =>
+  drifts
+    .flatMap(({ changes }) => changes)
+    .filter((name) => name.endsWith('!'))
+    .map((name) => name.slice(0, -1))
 
-  if (lossy.length > 0) {
-    await expect(trial.restore(backup, { tables: [table] })).rejects.toMatchObject({
+describe('what a restore can do without loss, or with consent', () => {
+  const drifts = DRIFTS.filter(({ refusal }) => refusal === undefined)
+  const tables = drifts.map(({ table }) => table)
+  const accepted = { tables, accept_schema_changes: lossyOf(drifts) }
+  let plan: RestoreResult
+  let second: RestoreResult
+  beforeAll(async () => {
+    plan = await trial.rehearse(backup, { tables })
+    await trial.restore(backup, accepted)
+    second = await trial.rehearse(backup, accepted)
+  })
+
+  test.each(drifts)('$table', async ({ table, changes, after = [], ...drift }) => {
+    expect(changesOf(plan, table)).toEqual(changes)
+    expect(blockersOf(plan, table)).toEqual(
+      lossyOf([{ table, changes, ...drift }]).map((name) => ['schema_changed', name]),
+    )
+    // Of a row that ends in what the database made up, only the beginning is told.
+    expect(
+      (await readOwn(table)).map((row, at) => (row.startsWith(after[at] ?? '?') ? after[at] : row)),
+    ).toEqual(after)
+  })
+
+  test('a second time nothing is left to do', () => {
+    expect(
+      second.tables.filter((table) => countWrites({ ...second, tables: [table] }) > 0),
+    ).toEqual([])
+  })
+
+  test('without consent nothing is written, and all that needs it is named', async () => {
+    const versions = await readRowVersions(trial.database)
+    await expect(trial.restore(backup, { tables })).rejects.toMatchObject({
       code: 'schema_changed',
-      details: { changes: lossy.map((name) => ({ name, table })) },
+      details: {
+        changes: expect.arrayContaining(
+          lossyOf(drifts).map((name) => expect.objectContaining({ name })),
+        ),
+      },
     })
-  }
-  if (refusal !== undefined) {
-    await expect(trial.restore(backup, scope)).rejects.toMatchObject({ code: refusal })
     expect(await readRowVersions(trial.database)).toEqual(versions)
-  }
-  // Where values can't be read, no plan comes about.
-  if (refusal !== 'schema_changed') {
-    const { schemaChanges, ...plan } = await trial.rehearse(backup, { tables: [table] })
-    expect(schemaChanges.map(({ name, isLossy }) => name + (isLossy ? '!' : ''))).toEqual(changes)
-    expect(plan.blockers.map((it) => [it.code, it.constraint, ...it.keys.flat()])).toEqual([
-      ...lossy.map((name) => ['schema_changed', name]),
-      ...blockers,
-    ])
-  }
-  if (after === undefined) return
-  await trial.restore(backup, { ...scope, ...options })
-  expect(
-    (await readOwn(table)).map((row, at) => (row.startsWith(after[at] ?? '?') ? after[at] : row)),
-  ).toEqual(after)
-  expect(countWrites(await trial.rehearse(backup, { ...scope, ...options }))).toBe(0)
+  })
 })
+
+describe('rows that the schema of now does not take', () => {
+  const drifts = DRIFTS.filter(({ refusal }) => refusal === 'restore_blocked')
+  const accepted = {
+    tables: drifts.map(({ table }) => table),
+    accept_schema_changes: lossyOf(drifts),
+  }
+
+  test('are named all at once, and nothing is written', async () => {
+    const versions = await readRowVersions(trial.database)
+    const plan = await trial.rehearse(backup, accepted)
+    const refused = await trial.restore(backup, accepted).catch(codeOf)
+
+    expect(refused).toBe('restore_blocked')
+    expect(await readRowVersions(trial.database)).toEqual(versions)
+    for (const { table, changes, blockers } of drifts) {
+      expect(changesOf(plan, table)).toEqual(changes)
+      expect(blockersOf(plan, table)).toEqual(blockers)
+    }
+  })
+
+  test.each(drifts)('stay away by a choice: $table', async ({ table, options, after }) => {
+    const chosen = { ...accepted, tables: [table], ...options }
+    await trial.restore(backup, chosen)
+    expect(await readOwn(table)).toEqual(after)
+    expect(countWrites(await trial.rehearse(backup, chosen))).toBe(0)
+  })
+})
+
+test.each(DRIFTS.filter(({ refusal }) => refusal === 'schema_changed'))(
+  'values that the type of now does not have are refused: $table',
+  async ({ table, ...drift }) => {
+    const versions = await readRowVersions(trial.database)
+    const accepted = { tables: [table], accept_schema_changes: lossyOf([{ table, ...drift }]) }
+    await expect(trial.restore(backup, accepted)).rejects.toMatchObject({
+      code: 'schema_changed',
+      details: { table },
+    })
+    expect(await readRowVersions(trial.database)).toEqual(versions)
+  },
+)
 
 test('tables that came and went are named, and the rest is restored once that is accepted', async () => {
   const named = ['dropped_table:dropped', 'dropped_table:renamed']

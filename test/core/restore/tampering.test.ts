@@ -235,7 +235,6 @@ const TAMPERINGS: readonly Tampering[] = [
     name: 'another tenant’s own row',
     code: 'row_outside_tenant',
     message: /name another tenant/,
-    inArchive: true,
     tamper: (files) => files.forge('orgs', () => [{ id: 2, name: 'ours now' }]),
   },
   {
@@ -250,7 +249,6 @@ const TAMPERINGS: readonly Tampering[] = [
     name: 'a signed row that goes over to another tenant’s owner',
     code: 'row_outside_tenant',
     blocker: 'row_outside_tenant',
-    inArchive: true,
     tamper: (files) =>
       files.forge('rentals', (rows) => [{ ...rows[0], customer_id: 7 }, ...rows.slice(1)]),
   },

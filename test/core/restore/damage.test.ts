@@ -50,7 +50,7 @@ const PARTS: [string, Damage][] = [
   ['one row', damageOneRow],
   [
     'new and missing rows',
-    (trial) => damageBySteps(trial, [...steps('insert', 3), ...steps('delete', 2)]),
+    (trial) => damageBySteps(trial, [...steps('delete', 1, 7), ...steps('insert', 3)]),
   ],
   [
     'values swapped and emptied',

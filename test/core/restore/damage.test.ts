@@ -1,7 +1,7 @@
-import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { afterAll, beforeAll, describe, expect, onTestFinished, test } from 'vitest'
 import type { Backup } from '../../../src/core/backup/backup-record.ts'
 import type { RestoreResult } from '../../../src/core/restore/restore-result.ts'
-import { RESTORED_SCHEMAS } from '../../odd-schemas/restored-schemas.ts'
+import { BUSY, RESTORED_SCHEMAS } from '../../odd-schemas/restored-schemas.ts'
 import {
   damageBySteps,
   damageOneRow,
@@ -19,6 +19,7 @@ import {
   hasRegained,
   hasReleased,
   type RestoreTrial,
+  refusalOf,
 } from '../../support/restore-trial.ts'
 
 /** The whole state, whatever marks say: the trail of what happened too. */
@@ -124,4 +125,30 @@ describe.each(RESTORED_SCHEMAS.map((schema, host) => ({ ...schema, host })))('$s
       await damaged.expectEqual()
     },
   )
+})
+
+test('what pointed at nothing before does so again, with a warning; what would newly do so is named', async () => {
+  const trial = await createRestoreTrial(BUSY)
+  onTestFinished(() => trial.drop())
+  const unwatched = (sql: string) =>
+    trial.database.superuser.withConnection((session) =>
+      session.query(
+        `set session_replication_role = replica; ${sql}; reset session_replication_role`,
+      ),
+    )
+  await unwatched('update documents set author = 999 where id in (3, 6)')
+  const backup = await trial.backUp()
+  const original = await trial.photographTenant()
+  await trial.damage(`update documents set body = 'spoiled' where org_id = 1`)
+
+  const result = await trial.restore(backup)
+
+  await original.expectEqual()
+  expect(result.tables.find(({ name }) => name === 'documents')?.warnings).toEqual([
+    expect.stringMatching(/^2 rows point at nothing by documents_author_fkey, as they did before/),
+  ])
+  await unwatched('delete from documents where id = 3')
+  expect((await refusalOf(trial.restore(backup))).blockers).toMatchObject([
+    { code: 'missing_reference', constraint: 'documents_author_fkey', count: 1, keys: [['3']] },
+  ])
 })

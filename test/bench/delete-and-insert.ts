@@ -4,7 +4,7 @@ import { connectDatabase } from '../../src/core/database/connect-database.ts'
 import type { ProtectedTable } from '../../src/core/tables/protected-table.ts'
 import { quoteIdentifier } from '../../src/core/tables/quote-identifier.ts'
 import { DEMO_TABLES } from '../../supabase/demo/plan-rows.ts'
-import { readPages, startApi, tenantColumn } from './page-by-page.ts'
+import { startApi, tenantColumn } from './page-by-page.ts'
 
 const BATCH_ROWS = 1000
 
@@ -35,13 +35,11 @@ export async function startApiRestorer(
   const { client, stop } = await startApi(url.href, join(folder, 'api-storage'))
   const files: { table: string; path: string }[] = []
   for (const [index, table] of DEMO_TABLES.entries()) {
-    const rows = await readPages(client, table, tenantId)
-    if (rows === null) continue
-    const generated = tables
-      .find(({ label }) => label === table)
-      ?.columns.filter(({ isGenerated }) => isGenerated)
+    const columns = tables.find(({ label }) => label === table)?.columns ?? []
+    if (!columns.some(({ name }) => name === tenantColumn(table))) continue
+    const rows = await readRows(superuserUrl, table, tenantId)
     for (const row of rows) {
-      for (const { name } of generated ?? []) delete row[name]
+      for (const { name, isGenerated } of columns) if (isGenerated) delete row[name]
       for (const [name, value] of Object.entries(row)) {
         if (typeof value === 'number' && !isExact(value)) row[name] = 0
       }
@@ -74,6 +72,25 @@ export async function startApiRestorer(
       }
     },
     stop,
+  }
+}
+
+/** As the API gives them; but its pages, which have no order, give some rows twice and some not at all. */
+async function readRows(
+  superuserUrl: string,
+  table: string,
+  tenantId: string,
+): Promise<Record<string, unknown>[]> {
+  const database = connectDatabase({ url: superuserUrl, dataSessions: 1 })
+  try {
+    const { rows } = await database.query<{ row: Record<string, unknown> }>(
+      `select to_json(t) as row from public.${quoteIdentifier(table)} as t
+       where t.${quoteIdentifier(tenantColumn(table))}::text = $1`,
+      [tenantId],
+    )
+    return rows.map(({ row }) => row)
+  } finally {
+    await database.close()
   }
 }
 

@@ -68,7 +68,7 @@ export function tenantColumn(table: string): string {
 }
 
 /** Null for a table without the tenant's column. */
-export async function readPages(
+async function readPages(
   client: SupabaseClient,
   table: string,
   tenantId: string,

@@ -1,7 +1,7 @@
 import { Button, Group, Modal, Stack, Text, Textarea, TextInput } from '@mantine/core'
 import { useForm } from '@mantine/form'
-import { MAX_NAME, MAX_NOTE } from './api.ts'
 import classes from './page.module.css'
+import { MAX_NAME, MAX_NOTE } from './start-backup.ts'
 
 export interface BackupRequest {
   name: string

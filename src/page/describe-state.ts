@@ -1,6 +1,6 @@
-import type { Backup } from './api.ts'
 import { formatAge, formatAgo, formatPlural } from './format.ts'
 import type { IconName } from './icons.tsx'
+import type { Backup } from './read-backups.ts'
 
 /** What decides the sentence at the top of the page. */
 export interface TenantState {

@@ -1,10 +1,12 @@
 import { Button, Text } from '@mantine/core'
 import { useMutation } from '@tanstack/react-query'
 import { useState } from 'react'
-import { type Backup, describeDownload, type PageServices } from './api.ts'
+import type { PageServices } from './call-function.ts'
+import { describeDownload } from './describe-download.ts'
 import { describeError } from './describe-error.ts'
 import { takenAt } from './describe-state.ts'
 import { formatExactUtc, formatPlural } from './format.ts'
+import type { Backup } from './read-backups.ts'
 
 /** Makes one zip of a backup in the browser and saves it; says how far it is, or what went wrong. */
 export function DownloadButton({ services, backup }: { services: PageServices; backup: Backup }) {

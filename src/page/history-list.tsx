@@ -1,11 +1,12 @@
 import { Group, Stack, Table, Text } from '@mantine/core'
 import { keepPreviousData, useQuery } from '@tanstack/react-query'
-import { type JournalEntry, listHistory, type PageServices } from './api.ts'
 import { nameOperation, nameResult } from './backup-words.ts'
+import type { PageServices } from './call-function.ts'
 import { ErrorNotice } from './error-notice.tsx'
 import { formatBytes, formatDuration, formatPlural } from './format.ts'
 import { EmptyList, ListCard, ListSkeleton, ListTable, Pages, StatusBadge } from './list-parts.tsx'
 import classes from './page.module.css'
+import { type JournalEntry, listHistory } from './read-journal.ts'
 import { Time } from './times.tsx'
 import { useSearchParam } from './use-search-param.ts'
 

@@ -1,10 +1,10 @@
 import { Badge, Group, Pagination, Paper, Skeleton, Stack, Table, Text } from '@mantine/core'
 import type { ReactNode } from 'react'
-import { PAGE_SIZE } from './api.ts'
 import type { StatusWords } from './backup-words.ts'
 import { formatCount } from './format.ts'
 import { Icon } from './icons.tsx'
 import classes from './page.module.css'
+import { PAGE_SIZE } from './read-backups.ts'
 
 /** Parts that both lists share. */
 

@@ -1,11 +1,13 @@
 import { Alert, Group, Paper, Text, Title } from '@mantine/core'
 import { useQuery } from '@tanstack/react-query'
 import { type Ref, useEffect, useRef } from 'react'
-import { type PageServices, type Run, type RunProgress, readBackup, readRun } from './api.ts'
+import type { PageServices } from './call-function.ts'
 import { ErrorNotice } from './error-notice.tsx'
 import { formatCount, formatDuration, formatPlural } from './format.ts'
 import { Icon } from './icons.tsx'
 import classes from './page.module.css'
+import { readBackup } from './read-backups.ts'
+import { type Run, type RunProgress, readRun } from './start-backup.ts'
 import { useNow } from './times.tsx'
 
 interface RunPanelProps {

@@ -1,7 +1,7 @@
 import { Alert, Button, MantineProvider, Text } from '@mantine/core'
 import { createClient, type SupabaseClient } from '@supabase/supabase-js'
 import { useEffect, useState } from 'react'
-import { z } from 'zod'
+import * as z from 'zod/mini'
 import iconUrl from './icon.svg'
 import classes from './page.module.css'
 import { SignIn } from './sign-in.tsx'
@@ -13,7 +13,7 @@ const PAGE_PATH = '/tenant-backup-restore'
 /** Public values, written into the page when it is built. */
 const Settings = z.object({
   VITE_SUPABASE_URL: z.url(),
-  VITE_SUPABASE_PUBLISHABLE_KEY: z.string().min(1),
+  VITE_SUPABASE_PUBLISHABLE_KEY: z.string().check(z.minLength(1)),
 })
 
 /**

@@ -8,23 +8,18 @@ import {
   useQueryClient,
 } from '@tanstack/react-query'
 import { useCallback, useMemo, useState } from 'react'
-import {
-  findRunning,
-  type PageServices,
-  RequestFailed,
-  readState,
-  readTenant,
-  startBackup,
-  type Tenant,
-} from './api.ts'
 import { BackupList } from './backup-list.tsx'
+import { type PageServices, RequestFailed } from './call-function.ts'
 import { type BackupRequest, CreateBackupDialog } from './create-backup-dialog.tsx'
 import { ErrorNotice } from './error-notice.tsx'
 import { describeZone } from './format.ts'
 import { HistoryList } from './history-list.tsx'
 import { NoAccess } from './no-access.tsx'
 import classes from './page.module.css'
+import { readState } from './read-backups.ts'
+import { readTenant, type Tenant } from './read-tenant.ts'
 import { RunPanel } from './run-panel.tsx'
+import { findRunning, startBackup } from './start-backup.ts'
 import { StateHead, StateHeadSkeleton } from './state-head.tsx'
 import { theme } from './theme.ts'
 import { UtcTimes } from './times.tsx'

@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest'
-import type { Backup } from '../../src/page/api.ts'
 import { describeState } from '../../src/page/describe-state.ts'
+import type { Backup } from '../../src/page/read-backups.ts'
 
 const NOW = new Date('2026-11-20T12:00:00Z')
 const hoursAgo = (hours: number) => new Date(NOW.getTime() - hours * 3_600_000)

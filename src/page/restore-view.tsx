@@ -1,0 +1,5 @@
+import type { ViewProps } from './view-props.ts'
+
+export default function RestoreView(_: ViewProps) {
+  return null
+}

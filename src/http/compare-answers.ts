@@ -3,6 +3,7 @@ import type { CompareRun, DifferencePage } from '../core/compare/comparison-reco
 import { listDifferences, readCompareRun } from '../core/compare/comparison-record.ts'
 import { reportComparison, reportDifference } from '../core/compare/report-comparison.ts'
 import type { Database } from '../core/database/database.ts'
+import { describeProgress } from '../core/jobs/report-restore.ts'
 import { type Caller, tenantsOf } from './authorize.ts'
 import { trimmed } from './daily-answers.ts'
 import type { Answer } from './handle.ts'
@@ -77,6 +78,9 @@ function describeRun(run: CompareRun) {
     created_at: run.createdAt,
     organization_id: run.tenantId,
     organization_name: run.tenantName,
+    only_tables: run.tables,
+    progress: run.progress === null ? null : describeProgress(run.progress),
+    heard_at: run.heardAt,
     ...(run.comparison === null ? {} : reportComparison(run.comparison)),
     ...(run.error === null ? {} : { error: run.error }),
   }

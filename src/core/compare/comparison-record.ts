@@ -1,6 +1,7 @@
 import type { Queryable } from '../database/database.ts'
 import { BackupError } from '../errors.ts'
 import { isoTime } from '../jobs/report-run.ts'
+import type { RestoreProgress } from '../restore/restore-result.ts'
 import type { Actor } from '../services.ts'
 import type { Comparison, DifferenceKind, RowDifference } from './comparison.ts'
 
@@ -104,6 +105,12 @@ export interface CompareRun {
   createdAt: string
   tenantId: string
   tenantName: string | null
+  /** Labels of the tables that were asked for; null for all. */
+  tables: string[] | null
+  /** The latest step, while it runs; null before the first. */
+  progress: RestoreProgress | null
+  /** When it last told a step, while it runs. */
+  heardAt: string | null
   /** Null until it is complete. */
   comparison: Comparison | null
   error: { code: string; message: string } | null
@@ -120,7 +127,13 @@ export async function readCompareRun(
 ): Promise<CompareRun> {
   const { rows } = await catalog.query<{ run: CompareRun }>(
     `select jsonb_build_object('runId', r.id, 'status', r.status, 'createdAt', ${isoTime('r.created_at')},
-       'tenantId', r.tenant_ids[1], 'tenantName', r.request -> 'tenant_name', 'comparison', r.result,
+       'tenantId', r.tenant_ids[1], 'tenantName', r.request -> 'tenant_name',
+       'tables', nullif(r.request -> 'tables', 'null'),
+       'progress', case when r.status = 'running' then nullif(r.progress, '{}') end,
+       'heardAt', case when r.status = 'running' then ${isoTime(`coalesce(
+         (select e.at from tenantkeep.run_events e where e.run_id = r.id order by e.seq desc limit 1),
+         r.created_at)`)} end,
+       'comparison', r.result,
        'error', case when r.error_code is not null
          then jsonb_build_object('code', r.error_code, 'message', r.error_message) end) as run
      from tenantkeep.runs r

@@ -1,12 +1,7 @@
 import { Button, Group, Modal, Stack, Text, Textarea, TextInput } from '@mantine/core'
 import { useForm } from '@mantine/form'
 import classes from './page.module.css'
-import { MAX_NAME, MAX_NOTE } from './start-backup.ts'
-
-export interface BackupRequest {
-  name: string
-  note: string
-}
+import { type BackupRequest, MAX_NAME, MAX_NOTE } from './start-backup.ts'
 
 /** Asks for a name and a note, both optional, and checks them as they are typed. */
 export function CreateBackupDialog({
@@ -45,7 +40,7 @@ function BackupForm({
   onCreate: (request: BackupRequest) => void
 }) {
   const form = useForm<BackupRequest>({
-    initialValues: { name: '', note: '' },
+    initialValues: { name: '', note: '', tags: [] },
     validateInputOnChange: true,
     validate: {
       name: (value) => checkLength(value, 'Name', MAX_NAME),
@@ -56,7 +51,7 @@ function BackupForm({
     <form
       noValidate
       onSubmit={form.onSubmit(
-        ({ name, note }) => onCreate({ name: name.trim(), note: note.trim() }),
+        ({ name, note, tags }) => onCreate({ name: name.trim(), note: note.trim(), tags }),
         (errors) => {
           const first = Object.keys(errors)[0]
           if (first !== undefined) form.getInputNode(first)?.focus()

@@ -5,19 +5,26 @@ import { callFunction, check, count, type PageServices, readRows, time } from '.
 export const MAX_NAME = 120
 export const MAX_NOTE = 2_000
 
+export interface BackupRequest {
+  name: string
+  note: string
+  tags: string[]
+}
+
 /**
  * Starts a backup, or finds the one that the same key started before. Answers when it is done, or
  * sooner where it takes long. Throws `RequestFailed`.
  */
 export async function startBackup(
   services: PageServices,
-  input: { tenantId: string; name: string; note: string; key: string },
+  input: BackupRequest & { tenantId: string; key: string },
 ): Promise<{ runId: string }> {
   const answer = await callFunction(services, 'daily-tenant-backup', {
     organization_id: input.tenantId,
     idempotency_key: input.key,
     ...(input.name === '' ? {} : { name: input.name }),
     ...(input.note === '' ? {} : { note: input.note }),
+    ...(input.tags.length === 0 ? {} : { tags: input.tags }),
   })
   return check(
     z.pipe(

@@ -1,0 +1,266 @@
+import { SegmentedControl, Skeleton, Tabs, Text, Title } from '@mantine/core'
+import { useMediaQuery } from '@mantine/hooks'
+import { useQuery } from '@tanstack/react-query'
+import { lazy, Suspense, useEffect, useRef, useState } from 'react'
+import { BackupList } from './backup-list.tsx'
+import type { PageServices } from './call-function.ts'
+import { CreateBackupDialog } from './create-backup-dialog.tsx'
+import { ErrorNotice } from './error-notice.tsx'
+import { describeZone } from './format.ts'
+import { HistoryList } from './history-list.tsx'
+import { ListSkeleton } from './list-parts.tsx'
+import classes from './page.module.css'
+import { PartBoundary } from './part-boundary.tsx'
+import { readState } from './read-backups.ts'
+import type { Tenant } from './read-tenant.ts'
+import { RunPanel } from './run-panel.tsx'
+import { StateHead, StateHeadSkeleton } from './state-head.tsx'
+import { UtcTimes } from './times.tsx'
+import { useBackupCreation } from './use-backup-creation.ts'
+import { setSearchParams, useSearchParam } from './use-search-param.ts'
+import type { ViewProps } from './view-props.ts'
+
+const TenantsList = lazy(() =>
+  import('./tenants-list.tsx').then((module) => ({ default: module.TenantsList })),
+)
+
+/** What is opened from a row or a notice, has an address of its own, and is loaded then. */
+const VIEWS = {
+  compare: lazy(() => import('./compare-view.tsx')),
+  restore: lazy(() => import('./restore-view.tsx')),
+  undo: lazy(() => import('./undo-view.tsx')),
+}
+
+const NO_VIEW = { view: null, backup: null, with: null, run: null, restore: null }
+
+/** The page of one tenant: the list with everything around it, or one of the views. */
+export function TenantPage({ services, tenant }: { services: PageServices; tenant: Tenant }) {
+  const isNarrow = useMediaQuery('(max-width: 48em)', undefined, { getInitialValueInEffect: false })
+  const [view] = useSearchParam('view')
+  const [tab] = useSearchParam('tab')
+  const [utc, setUtc] = useState(false)
+  const [status, announce] = useState('')
+  const heading = useRef<HTMLHeadingElement>(null)
+  const name = tenant.name ?? tenant.id
+  const View = isViewName(view) ? VIEWS[view] : null
+  const title = tab === 'tenants' && View === null ? 'All tenants' : `Backups of ${name}`
+
+  const wasView = useRef(View !== null)
+  useEffect(() => {
+    if (View === null) document.title = title
+    // Each view takes the focus itself when it comes; back in the list it must not be lost.
+    if (View === null && wasView.current) heading.current?.focus()
+    wasView.current = View !== null
+  }, [View, title])
+
+  return (
+    <UtcTimes value={utc}>
+      <p role="status" className={classes.hidden}>
+        {status}
+      </p>
+      <div className={classes.top}>
+        <Title
+          order={1}
+          size="h2"
+          ref={heading}
+          tabIndex={-1}
+          className={`${classes.title} ${classes.focusTarget}`}
+        >
+          {title}
+        </Title>
+        <ZoneSwitch utc={utc} onChange={setUtc} />
+      </div>
+      {View === null ? (
+        <Overview
+          services={services}
+          tenant={tenant}
+          name={name}
+          isNarrow={isNarrow}
+          announce={announce}
+        />
+      ) : (
+        <PartBoundary key={view}>
+          <Suspense fallback={<ViewSkeleton />}>
+            <View
+              services={services}
+              tenant={{ id: tenant.id, name }}
+              isNarrow={isNarrow}
+              announce={announce}
+              onClose={() => setSearchParams(NO_VIEW)}
+            />
+          </Suspense>
+        </PartBoundary>
+      )}
+    </UtcTimes>
+  )
+}
+
+function isViewName(view: string | null): view is keyof typeof VIEWS {
+  return view !== null && Object.hasOwn(VIEWS, view)
+}
+
+function ViewSkeleton() {
+  return (
+    <div role="status" aria-label="Loading">
+      <Skeleton height={28} width={280} maw="100%" mb="lg" />
+      <Skeleton height={320} radius="md" />
+    </div>
+  )
+}
+
+/** How often the state is read again: while something runs, and otherwise. */
+const BUSY_REFRESH_MS = 4_000
+const REFRESH_MS = 60_000
+
+function Overview({
+  services,
+  tenant,
+  name,
+  isNarrow,
+  announce,
+}: {
+  services: PageServices
+  tenant: Tenant
+  name: string
+  isNarrow: boolean
+  announce: ViewProps['announce']
+}) {
+  const [tab] = useSearchParam('tab')
+  const [isDialogOpen, setDialogOpen] = useState(false)
+  const creation = useBackupCreation(services, tenant.id)
+
+  const state = useQuery({
+    queryKey: ['state', tenant.id],
+    queryFn: ({ signal }) => readState(services, tenant.id, signal),
+    refetchInterval: (query) =>
+      query.state.data?.newestAttempt?.status === 'running' ? BUSY_REFRESH_MS : REFRESH_MS,
+  })
+  const runningRun =
+    state.data?.newestAttempt?.status === 'running' ? state.data.newestAttempt.runId : null
+  const canShowProgress = runningRun !== null && creation.runId === null && !creation.isBusy
+  const isOperator = false
+  const shown = tab === 'history' || (tab === 'tenants' && isOperator) ? tab : 'backups'
+
+  return (
+    <>
+      {shown !== 'tenants' && (
+        <div className={classes.stack}>
+          {state.data !== undefined ? (
+            <StateHead
+              state={state.data}
+              isBusy={creation.isBusy}
+              isFollowed={creation.runId !== null || creation.isBusy}
+              onCreate={() => setDialogOpen(true)}
+              onShowProgress={
+                canShowProgress && runningRun !== null ? () => creation.show(runningRun) : undefined
+              }
+            />
+          ) : state.isError ? (
+            <ErrorNotice
+              error={state.error}
+              what="The state could not be loaded"
+              onRetry={() => state.refetch()}
+            />
+          ) : (
+            <StateHeadSkeleton />
+          )}
+          {creation.failure !== null && (
+            <ErrorNotice
+              error={creation.failure}
+              what="The backup was not created"
+              onRetry={creation.tryAgain}
+            />
+          )}
+          {(creation.runId !== null || creation.isBusy) && (
+            <RunPanel
+              services={services}
+              tenantId={tenant.id}
+              runId={creation.runId}
+              askedAt={creation.askedAt}
+              onDone={creation.refresh}
+              onDismiss={creation.dismiss}
+              announce={announce}
+            />
+          )}
+        </div>
+      )}
+      <Tabs
+        mt={shown === 'tenants' ? 0 : 'xl'}
+        keepMounted={false}
+        value={shown}
+        onChange={(next) => setSearchParams({ tab: next === 'backups' ? null : next, page: null })}
+      >
+        <Tabs.List className={classes.tabs}>
+          <Tabs.Tab value="backups">Available backups</Tabs.Tab>
+          <Tabs.Tab value="history">History</Tabs.Tab>
+          {isOperator && <Tabs.Tab value="tenants">All tenants</Tabs.Tab>}
+        </Tabs.List>
+        <Tabs.Panel value="backups" className={classes.list}>
+          <BackupList services={services} tenantId={tenant.id} isNarrow={isNarrow} />
+        </Tabs.Panel>
+        <Tabs.Panel value="history" className={classes.list}>
+          <HistoryList services={services} tenantId={tenant.id} isNarrow={isNarrow} />
+        </Tabs.Panel>
+        {isOperator && (
+          <Tabs.Panel value="tenants" className={classes.list}>
+            <PartBoundary>
+              <Suspense fallback={<ListSkeleton isNarrow={isNarrow} />}>
+                <TenantsList
+                  services={services}
+                  isNarrow={isNarrow}
+                  announce={announce}
+                  onOpen={(tenantId) =>
+                    setSearchParams({ tenant: tenantId, tab: null, page: null })
+                  }
+                />
+              </Suspense>
+            </PartBoundary>
+          </Tabs.Panel>
+        )}
+      </Tabs>
+      {shown !== 'tenants' && (
+        <Text size="xs" c="dimmed" mt="lg" maw="70ch">
+          A backup holds the rows of all tables of {name}. Files in Storage, such as uploaded
+          pictures and documents, are not part of it.
+        </Text>
+      )}
+      <CreateBackupDialog
+        tenantName={name}
+        isOpen={isDialogOpen}
+        onClose={() => setDialogOpen(false)}
+        onCreate={(request) => {
+          setDialogOpen(false)
+          creation.create(request)
+        }}
+      />
+    </>
+  )
+}
+
+function ZoneSwitch({ utc, onChange }: { utc: boolean; onChange: (utc: boolean) => void }) {
+  const zone = describeZone(new Date())
+  if (zone === 'UTC') {
+    return (
+      <Text size="xs" c="dimmed" className={classes.zone}>
+        Times: UTC
+      </Text>
+    )
+  }
+  return (
+    <div className={classes.zone}>
+      <Text size="xs" c="dimmed" id="tenantkeep-zone">
+        Times
+      </Text>
+      <SegmentedControl
+        size="xs"
+        aria-labelledby="tenantkeep-zone"
+        value={utc ? 'utc' : 'local'}
+        onChange={(value) => onChange(value === 'utc')}
+        data={[
+          { value: 'local', label: zone },
+          { value: 'utc', label: 'UTC' },
+        ]}
+      />
+    </div>
+  )
+}

@@ -9,7 +9,7 @@ import { trimmed } from './daily-answers.ts'
 import type { Answer } from './handle.ts'
 
 const TO_START = ['organization_id', 'backup_id', 'backup_date', 'with', 'tables'] as const
-const TO_PAGE = ['table', 'kind', 'cursor', 'limit'] as const
+const TO_PAGE = ['table', 'kind', 'search', 'cursor', 'limit'] as const
 
 export const CompareInput = z
   .strictObject({
@@ -24,6 +24,8 @@ export const CompareInput = z
     run_id: z.uuid().optional(),
     table: trimmed(200).optional(),
     kind: z.enum(['only_in_backup', 'only_in_other', 'changed']).optional(),
+    /** Part of a value, a key or a name of the rows that were kept; upper and lower case are alike. */
+    search: trimmed(200).optional(),
     /** `next_cursor` of the page before. */
     cursor: z.coerce.number().int().min(0).optional(),
     limit: z.coerce.number().int().min(1).max(500).optional(),
@@ -54,11 +56,12 @@ export async function answerPage(
 ): Promise<Answer> {
   const mine = caller.kind === 'user' ? tenantsOf(caller) : undefined
   const run = await readCompareRun(database, input.run_id, mine)
-  const { run_id: runId, table, kind, cursor, limit } = input
+  const { run_id: runId, table, kind, search, cursor, limit } = input
   const page: DifferencePage = await listDifferences(database, {
     runId,
     table,
     kind,
+    search,
     cursor,
     limit,
   })

@@ -154,6 +154,26 @@ describe('its rows', () => {
     ])
   })
 
+  test('are searched by value, key and name, and masked values are not found', async () => {
+    const json = await startAsOwner()
+    const search = async (text: string, more: object = {}) => {
+      const body = { run_id: json.run_id, search: text, ...more }
+      return (await call(compareBackups, await asOwner(body))).json.rows
+    }
+    const [note] = await search('1', { table: 'notes' })
+
+    expect(await search('EDITOR')).toEqual([expect.objectContaining({ table: 'profiles' })])
+    expect(await search('editor', { table: 'notes' })).toEqual([])
+    expect(note.key[0]).toContain('1')
+    expect(await search('changed')).toEqual([])
+    // Nothing stands for other characters.
+    expect(await search('%')).toEqual([])
+    expect(json.tables.find((table: { name: string }) => table.name === 'notes')).toMatchObject({
+      is_by_key: true,
+      key_columns: ['id'],
+    })
+  })
+
   test('are neither logged nor in an error', async () => {
     await site.database.admin.query(
       `update tenantkeep.tenant_tables set masked_columns = '{}' where table_name = 'notes'`,

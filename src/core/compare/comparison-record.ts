@@ -162,6 +162,8 @@ export async function listDifferences(
     runId: string
     table?: string | undefined
     kind?: DifferenceKind | undefined
+    /** Part of a value, a key or a name, as they are kept: what is masked or was cut off is not found. */
+    search?: string | undefined
     cursor?: number | undefined
     /** 50 unless told, at most 500; fewer where rows are large. */
     limit?: number | undefined
@@ -176,7 +178,12 @@ export async function listDifferences(
          select * from tenantkeep.comparison_rows
          where run_id = $1 and created_at > now() - ${KEPT_FOR}
            and ($2::text is null or table_name = $2) and ($3::text is null or kind = $3)
-           and number > $4
+           and number > $4 and ($5::text is null or ${contains('label')}
+             or exists (select from unnest(key) as k (value) where ${contains('k.value')})
+             or exists (
+               select from jsonb_to_recordset(columns) as c (before text, after text)
+               where ${contains('c.before')} or ${contains('c.after')}
+             ))
          order by number limit ${size + 1}
        ) r
      )
@@ -185,11 +192,16 @@ export async function listDifferences(
        (select count(*) from page) > count(*) over () as "hasMore"
      from page where place = 1 or (place <= ${size} and bytes <= ${PAGE_BYTES})
      order by number`,
-    [given.runId, given.table ?? null, given.kind ?? null, given.cursor ?? 0],
+    [given.runId, given.table ?? null, given.kind ?? null, given.cursor ?? 0, given.search ?? null],
   )
   const page = rows.map(({ row }) => row)
   return {
     rows: page,
     nextCursor: rows[0]?.hasMore === true ? (page.at(-1)?.number ?? null) : null,
   }
+}
+
+/** Upper and lower case are alike; no character stands for others. */
+function contains(text: string): string {
+  return `strpos(lower(${text}), lower($5)) > 0`
 }

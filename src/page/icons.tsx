@@ -12,6 +12,13 @@ export type IconName =
   | 'up'
   | 'down'
   | 'unsorted'
+  | 'back'
+  | 'more'
+  | 'filter'
+  | 'search'
+  | 'download'
+  | 'edit'
+  | 'missed'
 
 const SHAPES: Record<IconName, ReactNode> = {
   check: <path d="m5 12.5 4.5 4.5L19 7.5" />,
@@ -24,6 +31,13 @@ const SHAPES: Record<IconName, ReactNode> = {
   up: <path d="m6 15 6-6 6 6" />,
   down: <path d="m6 9 6 6 6-6" />,
   unsorted: <path d="m8 9.5 4-4 4 4M8 14.5l4 4 4-4" />,
+  back: <path d="M4.5 9h9a5.5 5.5 0 0 1 0 11H9M4.5 9 9 4.5M4.5 9 9 13.5" />,
+  more: <path d="M5 12h.01M12 12h.01M19 12h.01" />,
+  filter: <path d="M4 6h16M7 12h10M10 18h4" />,
+  search: <path d="M16 16l4 4M18 11a7 7 0 1 1-14 0 7 7 0 0 1 14 0Z" />,
+  download: <path d="M12 4v11M7 11l5 5 5-5M5 20h14" />,
+  edit: <path d="M4 20h4L19 9l-4-4L4 16v4Z" />,
+  missed: <circle cx="12" cy="12" r="6.5" />,
 }
 
 export function Icon({ name, size = 16 }: { name: IconName; size?: number }) {

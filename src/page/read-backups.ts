@@ -80,30 +80,6 @@ export type BackupOrder = keyof typeof BACKUP_ORDERS
 
 export const PAGE_SIZE = 20
 
-const SHOWN_TYPES = ['daily_tenant', 'manual']
-
-/** What the sentence at the top of the page is made from. */
-export async function readState(
-  { supabase }: PageServices,
-  tenantId: string,
-  signal: AbortSignal,
-): Promise<{ newestComplete: Backup | null; newestAttempt: Backup | null }> {
-  const newest = () =>
-    supabase
-      .from('tenant_backups')
-      .select(BACKUP_COLUMNS)
-      .eq('organization_id', tenantId)
-      .in('backup_type', SHOWN_TYPES)
-      .order('created_at', { ascending: false })
-      .limit(1)
-      .abortSignal(signal)
-  const [complete, attempt] = await Promise.all([newest().eq('status', 'complete'), newest()])
-  return {
-    newestComplete: readRows(Backup, complete)[0] ?? null,
-    newestAttempt: readRows(Backup, attempt)[0] ?? null,
-  }
-}
-
 /** A page of a tenant's backups; pages count from 1. */
 export async function listBackups(
   { supabase }: PageServices,

@@ -11,8 +11,9 @@ import { HistoryList } from './history-list.tsx'
 import { ListSkeleton } from './list-parts.tsx'
 import classes from './page.module.css'
 import { PartBoundary } from './part-boundary.tsx'
-import { readState } from './read-backups.ts'
+import { readState, type State } from './read-state.ts'
 import type { Tenant } from './read-tenant.ts'
+import { RestoreNotice } from './restore-notice.tsx'
 import { RunPanel } from './run-panel.tsx'
 import { StateHead, StateHeadSkeleton } from './state-head.tsx'
 import { UtcTimes } from './times.tsx'
@@ -108,6 +109,17 @@ function ViewSkeleton() {
   )
 }
 
+/** How to show the progress of what runs; undefined where nobody can follow it here. */
+function findProgress(
+  running: State['running'],
+  showBackup: (runId: string) => void,
+): (() => void) | undefined {
+  const runId = running?.runId ?? null
+  if (running === null || runId === null) return undefined
+  if (running.kind === 'backup') return () => showBackup(runId)
+  return () => setSearchParams({ view: running.kind, run: runId })
+}
+
 /** How often the state is read again: while something runs, and otherwise. */
 const BUSY_REFRESH_MS = 4_000
 const REFRESH_MS = 60_000
@@ -132,13 +144,10 @@ function Overview({
   const state = useQuery({
     queryKey: ['state', tenant.id],
     queryFn: ({ signal }) => readState(services, tenant.id, signal),
-    refetchInterval: (query) =>
-      query.state.data?.newestAttempt?.status === 'running' ? BUSY_REFRESH_MS : REFRESH_MS,
+    refetchInterval: (query) => (query.state.data?.running == null ? REFRESH_MS : BUSY_REFRESH_MS),
   })
-  const runningRun =
-    state.data?.newestAttempt?.status === 'running' ? state.data.newestAttempt.runId : null
-  const canShowProgress = runningRun !== null && creation.runId === null && !creation.isBusy
-  const isOperator = false
+  const isFollowed = creation.runId !== null || creation.isBusy
+  const isOperator = state.data?.viewer.isOperator === true
   const shown = tab === 'history' || (tab === 'tenants' && isOperator) ? tab : 'backups'
 
   return (
@@ -146,15 +155,20 @@ function Overview({
       {shown !== 'tenants' && (
         <div className={classes.stack}>
           {state.data !== undefined ? (
-            <StateHead
-              state={state.data}
-              isBusy={creation.isBusy}
-              isFollowed={creation.runId !== null || creation.isBusy}
-              onCreate={() => setDialogOpen(true)}
-              onShowProgress={
-                canShowProgress && runningRun !== null ? () => creation.show(runningRun) : undefined
-              }
-            />
+            <>
+              <StateHead
+                state={state.data}
+                isBusy={creation.isBusy}
+                staleSince={state.isError ? new Date(state.dataUpdatedAt) : null}
+                onCreate={() => setDialogOpen(true)}
+                onShowProgress={
+                  isFollowed ? undefined : findProgress(state.data.running, creation.show)
+                }
+              />
+              {state.data.lastRestore !== null && (
+                <RestoreNotice restore={state.data.lastRestore} />
+              )}
+            </>
           ) : state.isError ? (
             <ErrorNotice
               error={state.error}
@@ -171,7 +185,7 @@ function Overview({
               onRetry={creation.tryAgain}
             />
           )}
-          {(creation.runId !== null || creation.isBusy) && (
+          {isFollowed && (
             <RunPanel
               services={services}
               tenantId={tenant.id}

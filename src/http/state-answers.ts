@@ -1,5 +1,6 @@
 import { z } from 'zod'
 import type { Backup } from '../core/backup/backup-record.ts'
+import type { TenantPage } from '../core/tenants/list-tenant-states.ts'
 import type { LastRestore, TenantReport } from '../core/tenants/read-tenant-state.ts'
 import type { Caller } from './authorize.ts'
 import { describeBackup } from './backup-answers.ts'
@@ -7,7 +8,15 @@ import { trimmed } from './daily-answers.ts'
 
 export const StateInput = z.strictObject({ organization_id: trimmed(200).optional() })
 
-/** How a tenant stands, as answers have it; without a report where no tenant was named. */
+export const TenantsInput = z.strictObject({
+  /** Part of the name, or the beginning of the id. */
+  search: trimmed(200).optional(),
+  /** `next_cursor` of the page before. */
+  cursor: z.coerce.number().int().min(0).optional(),
+  limit: z.coerce.number().int().min(1).max(500).optional(),
+})
+
+/** How a tenant stands, as answers have it. */
 export function describeTenant(
   caller: Caller,
   organization: { id: string; name: string | null },
@@ -17,7 +26,7 @@ export function describeTenant(
   return {
     success: true,
     organization,
-    viewer: { is_operator: caller.kind === 'operator', label: caller.actor.label },
+    viewer: describeViewer(caller),
     state: report.state,
     newest_backup: describeNewest(report.newestBackup),
     newest_attempt: describeNewest(report.newestAttempt),
@@ -64,5 +73,35 @@ function describeLastRestore({ restore, whyNotUndo, undoUntil }: LastRestore) {
     can_undo: whyNotUndo === null,
     why_not: whyNotUndo,
     undo_until: undoUntil,
+  }
+}
+
+/** A page of tenants with how each stands, as answers have it. */
+export function describeTenants(
+  caller: Caller,
+  { tenants, total, counts, nextCursor }: TenantPage,
+) {
+  return {
+    success: true,
+    viewer: describeViewer(caller),
+    tenants: tenants.map(({ id, name, state, newestBackup, recentFailures }) => ({
+      organization_id: id,
+      organization_name: name,
+      state,
+      newest_backup: describeNewest(newestBackup),
+      failures_30_days: recentFailures,
+    })),
+    total,
+    counts,
+    next_cursor: nextCursor,
+  }
+}
+
+function describeViewer(caller: Caller) {
+  return {
+    is_operator: caller.kind === 'operator',
+    label: caller.actor.label,
+    // There are other tenants that they may look at.
+    may_choose: caller.kind !== 'user' || caller.tenantIds.length > 1,
   }
 }

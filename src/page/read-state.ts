@@ -86,7 +86,7 @@ export type StateCode = z.infer<typeof StateCode>
 const State = z.pipe(
   z.object({
     organization: z.object({ id: z.string(), name: z.nullable(z.string()) }),
-    viewer: z.object({ is_operator: z.boolean(), label: z.string() }),
+    viewer: z.object({ is_operator: z.boolean(), label: z.string(), may_choose: z.boolean() }),
     state: z.object({
       code: StateCode,
       reason: z.nullable(z.string()),
@@ -125,7 +125,12 @@ const State = z.pipe(
   }),
   z.transform((answer) => ({
     organization: answer.organization,
-    viewer: { isOperator: answer.viewer.is_operator, label: answer.viewer.label },
+    viewer: {
+      isOperator: answer.viewer.is_operator,
+      label: answer.viewer.label,
+      /** There are other tenants that they may look at. */
+      mayChoose: answer.viewer.may_choose,
+    },
     /** The worst that is true; what runs goes first. `reason` and `since` are about the code. */
     state: answer.state,
     /** The newest complete one; safety backups never count. */

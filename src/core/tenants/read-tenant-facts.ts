@@ -32,7 +32,7 @@ const WORK = `'runId', w.run_id, 'startedAt', w.created_at, 'actorLabel', w.acto
 const READ_FACTS = `
   with host as materialized (
     select tenant_id as id, tenant_name as name, skip_code, skip_reason from tenantkeep.list_tenants()
-    where $1::text is null or tenant_id = $1
+    where $1::text[] is null or tenant_id = any ($1)
   ), tenant as (
     select h.id, h.name, case when h.skip_reason is not null then jsonb_build_object(
         'reason', h.skip_reason, 'since', p.paused_at) end as skip
@@ -42,7 +42,7 @@ const READ_FACTS = `
         'reason', 'The application does not know this organization any more, so no backups are taken.',
         'since', null)
      from public.tenant_backups b
-     where ($1::text is null or b.organization_id = $1)
+     where ($1::text[] is null or b.organization_id = any ($1))
        and not exists (select from host h where h.id = b.organization_id)
      order by b.organization_id, b.created_at desc)
   )
@@ -115,14 +115,14 @@ const READ_FACTS = `
   order by t.name, t.id`
 
 /**
- * Reads what is known of every tenant, or of one: those of the host application, and those that it knows no
+ * Reads what is known of every tenant, or of those that are given: those of the host application, and those that it knows no
  * more but of which there are backups. That a backup is damaged is known once somebody read it in vain since
  * it was last verified. In the order of names.
  */
 export async function readTenantFacts(
   catalog: Queryable,
-  tenantId?: string,
+  tenantIds?: readonly string[],
 ): Promise<TenantFacts[]> {
-  const { rows } = await catalog.query<{ facts: FactsRow }>(READ_FACTS, [tenantId ?? null])
+  const { rows } = await catalog.query<{ facts: FactsRow }>(READ_FACTS, [tenantIds ?? null])
   return rows.map(({ facts }) => ({ ...facts, now: new Date(facts.now) }))
 }

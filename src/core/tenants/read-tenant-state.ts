@@ -68,12 +68,12 @@ export async function readTenantState(
 
 /** A restore whose process died is no work under way: its run is settled first. */
 async function readSettledFacts(database: Database, tenantId: string): Promise<TenantFacts | null> {
-  const [facts] = await readTenantFacts(database, tenantId)
+  const [facts] = await readTenantFacts(database, [tenantId])
   const runId = facts?.running?.kind === 'backup' ? null : (facts?.running?.runId ?? null)
   if (runId === null) return facts ?? null
   const run = await followRestoreRun(database, runId)
   if (run?.status === 'running') return facts ?? null
-  return (await readTenantFacts(database, tenantId))[0] ?? null
+  return (await readTenantFacts(database, [tenantId]))[0] ?? null
 }
 
 /**

@@ -2,6 +2,8 @@ import type { ReactNode } from 'react'
 
 /** Marks of a state and of a few buttons; always beside words, so hidden from screen readers. */
 export type IconName =
+  | 'changed'
+  | 'left'
   | 'check'
   | 'attention'
   | 'cross'
@@ -21,6 +23,8 @@ export type IconName =
   | 'missed'
 
 const SHAPES: Record<IconName, ReactNode> = {
+  left: <path d="m14 6-6 6 6 6" />,
+  changed: <path d="M4.5 13.5c2.2-4.4 5-4.4 7.5-1.5s5.3 2.9 7.5-1.5" />,
   check: <path d="m5 12.5 4.5 4.5L19 7.5" />,
   attention: <path d="M12 5v8.5M12 18.5v.01" />,
   cross: <path d="m7 7 10 10M17 7 7 17" />,

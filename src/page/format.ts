@@ -81,6 +81,13 @@ export function toDay(time: Date, utc: boolean): string {
   return `${time.getFullYear()}-${pad(time.getMonth() + 1)}-${pad(time.getDate())}`
 }
 
+/** `20 Nov 2026` from `2026-11-20`. */
+export function formatDay(day: string, locale?: string): string {
+  return new Intl.DateTimeFormat(locale, { dateStyle: 'medium', timeZone: 'UTC' }).format(
+    new Date(`${day}T00:00:00Z`),
+  )
+}
+
 /** Days since 1970 of `2026-11-20`; no summer time can shift it. */
 export function countDays(day: string): number {
   return Date.parse(`${day}T00:00:00Z`) / DAY

@@ -17,13 +17,22 @@ export function StatusBadge({ words }: { words: StatusWords }) {
 }
 
 /** A list that has nothing in it: what that means, and what to do first. */
-export function EmptyList({ title, text }: { title: string; text: string }) {
+export function EmptyList({
+  title,
+  text,
+  action,
+}: {
+  title: string
+  text: string
+  action?: ReactNode
+}) {
   return (
     <Stack align="center" gap={4} py={48} px="md">
       <Text fw={600}>{title}</Text>
       <Text c="dimmed" size="sm" ta="center" maw={460}>
         {text}
       </Text>
+      {action !== undefined && <div className={classes.emptyAction}>{action}</div>}
     </Stack>
   )
 }

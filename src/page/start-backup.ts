@@ -4,6 +4,8 @@ import { callFunction, check, count, type PageServices, readRows, time } from '.
 /** What the functions accept. */
 export const MAX_NAME = 120
 export const MAX_NOTE = 2_000
+export const MAX_TAG = 50
+export const MAX_TAGS = 20
 
 export interface BackupRequest {
   name: string

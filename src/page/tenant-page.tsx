@@ -1,14 +1,14 @@
 import { SegmentedControl, Skeleton, Tabs, Text, Title } from '@mantine/core'
 import { useMediaQuery } from '@mantine/hooks'
 import { useQuery } from '@tanstack/react-query'
-import { lazy, Suspense, useEffect, useRef, useState } from 'react'
+import { lazy, Suspense, useEffect, useRef, useState, useTransition } from 'react'
 import { BackupList } from './backup-list.tsx'
 import type { PageServices } from './call-function.ts'
-import { CreateBackupDialog } from './create-backup-dialog.tsx'
 import { ErrorNotice } from './error-notice.tsx'
 import { describeZone } from './format.ts'
 import { HistoryList } from './history-list.tsx'
 import { ListSkeleton } from './list-parts.tsx'
+import { CreateBackupDialog, usePreloadedOverlays } from './load-overlays.ts'
 import classes from './page.module.css'
 import { PartBoundary } from './part-boundary.tsx'
 import { readState, type State } from './read-state.ts'
@@ -138,7 +138,10 @@ function Overview({
   announce: ViewProps['announce']
 }) {
   const [tab] = useSearchParam('tab')
-  const [isDialogOpen, setDialogOpen] = useState(false)
+  const [dialog, setDialog] = useState<'never' | 'open' | 'closed'>('never')
+  const [isOpening, startOpening] = useTransition()
+  const openDialog = () => startOpening(() => setDialog('open'))
+  usePreloadedOverlays()
   const creation = useBackupCreation(services, tenant.id)
 
   const state = useQuery({
@@ -158,9 +161,9 @@ function Overview({
             <>
               <StateHead
                 state={state.data}
-                isBusy={creation.isBusy}
+                isBusy={creation.isBusy || isOpening}
                 staleSince={state.isError ? new Date(state.dataUpdatedAt) : null}
-                onCreate={() => setDialogOpen(true)}
+                onCreate={openDialog}
                 onShowProgress={
                   isFollowed ? undefined : findProgress(state.data.running, creation.show)
                 }
@@ -210,7 +213,13 @@ function Overview({
           {isOperator && <Tabs.Tab value="tenants">All tenants</Tabs.Tab>}
         </Tabs.List>
         <Tabs.Panel value="backups" className={classes.list}>
-          <BackupList services={services} tenantId={tenant.id} isNarrow={isNarrow} />
+          <BackupList
+            services={services}
+            tenantId={tenant.id}
+            isNarrow={isNarrow}
+            announce={announce}
+            onCreate={openDialog}
+          />
         </Tabs.Panel>
         <Tabs.Panel value="history" className={classes.list}>
           <HistoryList services={services} tenantId={tenant.id} isNarrow={isNarrow} />
@@ -238,15 +247,21 @@ function Overview({
           pictures and documents, are not part of it.
         </Text>
       )}
-      <CreateBackupDialog
-        tenantName={name}
-        isOpen={isDialogOpen}
-        onClose={() => setDialogOpen(false)}
-        onCreate={(request) => {
-          setDialogOpen(false)
-          creation.create(request)
-        }}
-      />
+      {dialog !== 'never' && (
+        <PartBoundary>
+          <Suspense fallback={null}>
+            <CreateBackupDialog
+              tenantName={name}
+              isOpen={dialog === 'open'}
+              onClose={() => setDialog('closed')}
+              onCreate={(request) => {
+                setDialog('closed')
+                creation.create(request)
+              }}
+            />
+          </Suspense>
+        </PartBoundary>
+      )}
     </>
   )
 }

@@ -1,3 +1,4 @@
+import { randomBytes } from 'node:crypto'
 import type { ServerResponse } from 'node:http'
 import { createRequire, registerHooks } from 'node:module'
 import { join } from 'node:path'
@@ -9,14 +10,22 @@ const page = import.meta.dirname
 const repository = join(page, '..', '..')
 
 /**
+ * Marks the styles and scripts that Vite writes into the page while one develops; nothing else inline runs,
+ * so that what the policy of a build would refuse is refused here too.
+ */
+const nonce = randomBytes(16).toString('base64url')
+
+/**
  * The page is built from `src/page`. Of the environment it gets two values, both public: the URL of the
  * Supabase project and its publishable key. No other variable can reach it, whatever its name.
  */
-export default defineConfig({
+export default defineConfig(({ command }) => ({
   root: page,
   envDir: false,
   envPrefix: ['VITE_SUPABASE_URL', 'VITE_SUPABASE_PUBLISHABLE_KEY'],
   define: {
+    // Who can sign in to the demonstration; `npm start` puts them here, and a build has none.
+    DEMO_LOGINS: '[]',
     'import.meta.env.VITE_SUPABASE_URL': JSON.stringify(
       process.env.SUPABASE_URL ?? process.env.VITE_SUPABASE_URL ?? '',
     ),
@@ -26,8 +35,9 @@ export default defineConfig({
   },
   cacheDir: join(repository, 'node_modules', '.vite'),
   build: { outDir: join(repository, 'dist'), emptyOutDir: true },
-  plugins: [react(), serveFunctions(), relaxPolicyForDevelopment()],
-})
+  ...(command === 'serve' ? { html: { cspNonce: nonce } } : {}),
+  plugins: [react(), serveFunctions(), adaptPolicyToDevelopment()],
+}))
 
 /** The functions of `netlify/functions` behind the page's own server, as Netlify serves them. */
 function serveFunctions(): Plugin {
@@ -111,8 +121,8 @@ function isServerPlugin(
   return typeof plugin === 'object' && plugin !== null && 'configureServer' in plugin
 }
 
-/** Vite's own page scripts are inline and it reloads by a socket: allowed here, never in a build. */
-function relaxPolicyForDevelopment(): Plugin {
+/** Vite's own styles and scripts are inline, and it reloads by a socket: allowed here, never in a build. */
+function adaptPolicyToDevelopment(): Plugin {
   return {
     name: 'tenantkeep:development-policy',
     apply: 'serve',
@@ -123,7 +133,8 @@ function relaxPolicyForDevelopment(): Plugin {
           response.setHeader(
             'content-security-policy',
             policy
-              .replace("script-src 'self'", "script-src 'self' 'unsafe-inline'")
+              .replace("script-src 'self'", `script-src 'self' 'nonce-${nonce}'`)
+              .replace("style-src 'self'", `style-src 'self' 'nonce-${nonce}'`)
               .replace("connect-src 'self'", "connect-src 'self' ws: http://localhost:*"),
           )
         }

@@ -57,14 +57,41 @@ export async function callFunction(
   body: object,
   signal?: AbortSignal,
 ): Promise<unknown> {
+  return withSession(supabase, (token) => post(`${functionsUrl}/${name}`, token, body, signal))
+}
+
+/**
+ * Does something with the signed-in person's token. Where that is not good any more it is renewed once: who
+ * is not let in has started nothing. Throws `not_signed_in` where that does not help.
+ */
+export async function withSession<Answer>(
+  supabase: SupabaseClient,
+  act: (token: string) => Promise<Answer>,
+): Promise<Answer> {
   const { data } = await supabase.auth.getSession()
   if (data.session === null) throw new RequestFailed('not_signed_in', 'Nobody is signed in.')
+  try {
+    return await act(data.session.access_token)
+  } catch (error) {
+    if (!(error instanceof RequestFailed) || error.code !== 'not_signed_in') throw error
+    const renewed = await supabase.auth.refreshSession()
+    if (renewed.data.session === null) throw error
+    return act(renewed.data.session.access_token)
+  }
+}
+
+async function post(
+  url: string,
+  token: string,
+  body: object,
+  signal: AbortSignal | undefined,
+): Promise<unknown> {
   let answer: Response
   try {
-    answer = await fetch(`${functionsUrl}/${name}`, {
+    answer = await fetch(url, {
       method: 'POST',
       headers: {
-        authorization: `Bearer ${data.session.access_token}`,
+        authorization: `Bearer ${token}`,
         'content-type': 'application/json',
       },
       body: JSON.stringify(body),

@@ -1,5 +1,5 @@
 import * as z from 'zod/mini'
-import { type PageServices, RequestFailed } from './call-function.ts'
+import { type PageServices, RequestFailed, withSession } from './call-function.ts'
 
 const Line = z.union([
   z.looseObject({ type: z.literal('progress') }),
@@ -19,16 +19,28 @@ export async function callStreaming(
   { supabase, functionsUrl }: PageServices,
   name: string,
   body: object,
-  { onProgress, signal }: { onProgress: (line: object) => void; signal?: AbortSignal },
+  options: StreamOptions,
 ): Promise<unknown> {
-  const { data } = await supabase.auth.getSession()
-  if (data.session === null) throw new RequestFailed('not_signed_in', 'Nobody is signed in.')
+  return withSession(supabase, (token) => post(`${functionsUrl}/${name}`, token, body, options))
+}
+
+interface StreamOptions {
+  onProgress: (line: object) => void
+  signal?: AbortSignal
+}
+
+async function post(
+  url: string,
+  token: string,
+  body: object,
+  { onProgress, signal }: StreamOptions,
+): Promise<unknown> {
   let requestId: string | undefined
   try {
-    const answer = await fetch(`${functionsUrl}/${name}`, {
+    const answer = await fetch(url, {
       method: 'POST',
       headers: {
-        authorization: `Bearer ${data.session.access_token}`,
+        authorization: `Bearer ${token}`,
         'content-type': 'application/json',
         accept: 'application/x-ndjson',
       },

@@ -41,6 +41,14 @@ export function TenantBackupRestore({
     askToSignIn.current = onSignInRequired
   }, [onSignInRequired])
   const [queries] = useState(() => createQueryClient(() => askToSignIn.current?.()))
+  useEffect(() => {
+    // What was refused while nobody was signed in is asked for again.
+    const { data } = supabase.auth.onAuthStateChange((event) => {
+      if (event !== 'SIGNED_IN') return
+      void queries.refetchQueries({ predicate: ({ state }) => state.status === 'error' })
+    })
+    return () => data.subscription.unsubscribe()
+  }, [supabase, queries])
   const services = useMemo(() => ({ supabase, functionsUrl }), [supabase, functionsUrl])
   return (
     // Its variables come from style sheets, so that no style is written into the page at run time.
@@ -106,7 +114,16 @@ function TenantLoader({
     )
   }
   const code = tenant.error instanceof RequestFailed ? tenant.error.code : undefined
-  if (code === 'not_allowed' || code === 'tenant_not_found') return <NoAccess />
+  if (code === 'not_allowed' || code === 'tenant_not_found') {
+    return (
+      <NoAccess
+        services={services}
+        isNamed={tenantId !== undefined}
+        isBusy={tenant.isFetching}
+        onRetry={() => void tenant.refetch()}
+      />
+    )
+  }
   // Whoever operates the service has no tenant of their own.
   if (code === 'invalid_request' && tenantId === undefined) {
     return <AllTenants services={services} />

@@ -1,5 +1,6 @@
-import { Button, Code, List, Skeleton, Table, Text } from '@mantine/core'
+import { Button, List, Skeleton, Table, Text } from '@mantine/core'
 import { useQuery } from '@tanstack/react-query'
+import { Fragment } from 'react'
 import type { PageServices } from './call-function.ts'
 import { ErrorNotice } from './error-notice.tsx'
 import { formatCount, formatPlural } from './format.ts'
@@ -35,29 +36,27 @@ export function HistoryDetails({
   return (
     <div className={classes.details}>
       {details.data !== null && <Facts entry={entry} found={details.data} />}
-      <Text size="xs" c="dimmed" className={classes.ids}>
-        Entry <Code>{entry.id}</Code>
-        {entry.backupId !== null && (
-          <>
-            {' '}
-            Backup <Code>{entry.backupId}</Code>
-          </>
-        )}
-        {entry.runId !== null && (
-          <>
-            {' '}
-            Run <Code>{entry.runId}</Code>
-          </>
-        )}
-        {entry.errorCode !== null && (
-          <>
-            {' '}
-            Reason <Code>{entry.errorCode}</Code>
-          </>
-        )}
-      </Text>
+      <dl className={classes.ids}>
+        {listIds(entry).map(([name, id]) => (
+          <Fragment key={name}>
+            <dt>{name}</dt>
+            <dd>{id}</dd>
+          </Fragment>
+        ))}
+      </dl>
     </div>
   )
+}
+
+/** What whoever is asked for help needs. */
+function listIds(entry: JournalEntry): [string, string][] {
+  const ids: [string, string | null][] = [
+    ['Entry', entry.id],
+    ['Backup', entry.backupId],
+    ['Run', entry.runId],
+    ['Reason', entry.errorCode],
+  ]
+  return ids.flatMap(([name, id]) => (id === null ? [] : [[name, id]]))
 }
 
 function Facts({ entry, found }: { entry: JournalEntry; found: EntryDetails }) {

@@ -25,7 +25,7 @@ export function NoAccess({ services, isNamed, onRetry, isBusy }: NoAccessProps) 
     heading.current?.focus()
   }, [title])
   return (
-    <Paper withBorder p="xl" className={classes.card}>
+    <Paper withBorder p="xl" className={classes.card} maw={760}>
       <Title order={1} size="h2" ref={heading} tabIndex={-1} className={classes.focusTarget}>
         {title}
       </Title>

@@ -157,7 +157,8 @@ function DemoLogins({
         ))}
       </ul>
       <Text size="xs" c="dimmed">
-        They are on this machine only, and all have the password <code>{logins[0]?.password}</code>
+        They are on this machine only, and all have the password{' '}
+        <code className={parts.password}>{logins[0]?.password}</code>
       </Text>
     </section>
   )

@@ -1,4 +1,4 @@
-import { Alert, Badge, Button, Paper, Switch, Text, TextInput, Title } from '@mantine/core'
+import { Alert, Badge, Button, Input, Paper, Switch, Text, TextInput, Title } from '@mantine/core'
 import { useDebouncedValue } from '@mantine/hooks'
 import { useQuery } from '@tanstack/react-query'
 import { useEffect, useId, useMemo, useRef, useState } from 'react'
@@ -19,6 +19,7 @@ import {
   findDirection,
   isDifferent,
   KINDS,
+  sortByLoss,
   sumUp,
 } from './describe-comparison.ts'
 import { FoundDifferences, type PanelContext, TableDifferences } from './difference-panel.tsx'
@@ -124,12 +125,9 @@ function ComparisonOf(props: SubjectProps) {
     <>
       <Paper withBorder className={`${shared.card} ${classes.sides}`}>
         <div className={classes.side}>
-          <span className={classes.sideLabel}>Backup</span>
+          <Input.Label component="div">Backup</Input.Label>
           <ChosenBackup choice={backup.data} />
         </div>
-        <span className={classes.against} aria-hidden="true">
-          ⇄
-        </span>
         <div className={classes.side}>
           <CompareWith
             services={services}
@@ -227,8 +225,11 @@ function ComparisonResult({
     setOverLimit(!fits)
     if (!fits) announce(`At most ${formatCount(MOST_TICKED)} rows can be ticked.`)
   }
+  const restore = () =>
+    setSearchParams({ view: 'restore', backup: backupId, with: null, run: null })
   const context: PanelContext = {
     services,
+    tenantId: tenant.id,
     runId: run.runId,
     tables: comparison.tables,
     direction,
@@ -285,7 +286,12 @@ function ComparisonResult({
             )}
           </div>
           {search === '' ? (
-            <Tables context={context} onlyDifferent={onlyDifferent} totals={totals} />
+            <Tables
+              context={context}
+              onlyDifferent={onlyDifferent}
+              totals={totals}
+              onRestore={restore}
+            />
           ) : (
             <div className={classes.tables}>
               <FoundDifferences context={context} />
@@ -304,9 +310,7 @@ function ComparisonResult({
           ticks={ticks}
           isOverLimit={isOverLimit}
           limit={MOST_TICKED}
-          onRestore={() =>
-            setSearchParams({ view: 'restore', backup: backupId, with: null, run: null })
-          }
+          onRestore={restore}
         />
       )}
     </>
@@ -338,13 +342,15 @@ function Tables({
   context,
   onlyDifferent,
   totals,
+  onRestore,
 }: {
+  onRestore: () => void
   context: PanelContext
   onlyDifferent: boolean
   totals: { differentTables: number; tables: number }
 }) {
   const { tables, kind } = context
-  const shown = tables.filter(
+  const shown = sortByLoss(tables).filter(
     (table) =>
       (isDifferent(table) || !onlyDifferent) && (kind === null || countRows(table, kind) > 0),
   )
@@ -365,11 +371,16 @@ function Tables({
           ),
         )}
       </div>
-      {onlyDifferent && kind === null && totals.tables > totals.differentTables && (
+      <div className={classes.tools}>
         <Text size="sm" c="dimmed">
-          {formatPlural(totals.tables - totals.differentTables, 'other table')} without differences.
+          {onlyDifferent && kind === null && totals.tables > totals.differentTables
+            ? `${formatPlural(totals.tables - totals.differentTables, 'other table')} without differences.`
+            : ''}
         </Text>
-      )}
+        <Button variant="default" size="sm" onClick={onRestore}>
+          Restore whole tables
+        </Button>
+      </div>
     </>
   )
 }

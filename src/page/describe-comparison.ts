@@ -2,6 +2,7 @@ import { formatCount, formatPlural } from './format.ts'
 import type { IconName } from './icons.tsx'
 import { nameTable } from './name-table.ts'
 import type {
+  ColumnDifference,
   ComparedTable,
   CompareStep,
   Comparison,
@@ -73,6 +74,17 @@ export function countRows(table: ComparedTable, kind: DifferenceKind | null = nu
 /** Whether rows of a table differ, or nobody can say. */
 export function isDifferent(table: ComparedTable): boolean {
   return !table.isCompared || countRows(table) > 0
+}
+
+/** What lost most comes first, then what was added to, then what is equal; as before among equals. */
+export function sortByLoss(tables: readonly ComparedTable[]): ComparedTable[] {
+  const loss = (table: ComparedTable) => table.counts.only_in_backup + table.counts.changed
+  return tables.toSorted(
+    (one, other) =>
+      Number(other.isCompared === false) - Number(one.isCompared === false) ||
+      loss(other) - loss(one) ||
+      other.counts.only_in_other - one.counts.only_in_other,
+  )
 }
 
 export interface Totals {
@@ -183,6 +195,32 @@ export function keyOf(
     entries.push([name, value])
   }
   return Object.fromEntries(entries)
+}
+
+/**
+ * The columns of a row worth looking at: of a row that only one side has, not its key, which stands beside
+ * it, nor the tenant, which is that of all of them.
+ */
+export function findShownColumns(
+  row: RowDifference,
+  table: ComparedTable | undefined,
+  tenantId: string,
+): ColumnDifference[] {
+  if (row.kind === 'changed') return row.columns
+  return row.columns.filter(
+    ({ name, before, after }) =>
+      table?.keyColumns.includes(name) !== true && before !== tenantId && after !== tenantId,
+  )
+}
+
+const INSTANT = /^(\d{4}-\d\d-\d\d) (\d\d:\d\d:\d\d(?:\.\d+)?)([+-]\d\d(?::\d\d)?)$/
+
+/** The instant that a value is, as Postgres writes it; null where it is something else. */
+export function readInstant(text: string): Date | null {
+  const [, day, time, zone] = INSTANT.exec(text) ?? []
+  if (day === undefined || zone === undefined) return null
+  const instant = new Date(`${day}T${time}${zone.length === 3 ? `${zone}:00` : zone}`)
+  return Number.isNaN(instant.getTime()) ? null : instant
 }
 
 /** After which number the rows of a page of a table begin: all rows are numbered through, table by table. */

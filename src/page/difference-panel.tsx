@@ -27,6 +27,7 @@ import type { Tickable, Ticks } from './use-ticks.ts'
 /** What every list of rows of a comparison is given. */
 export interface PanelContext {
   services: PageServices
+  tenantId: string
   runId: string
   tables: readonly ComparedTable[]
   direction: Direction

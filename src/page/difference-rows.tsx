@@ -1,16 +1,25 @@
 import { Badge, Checkbox, UnstyledButton } from '@mantine/core'
-import { type ReactNode, useState } from 'react'
+import { type ReactNode, useContext, useState } from 'react'
 import classes from './compare.module.css'
-import { type Direction, describeKind, findMatches, keyOf } from './describe-comparison.ts'
-import { formatPlural } from './format.ts'
+import {
+  type Direction,
+  describeKind,
+  findMatches,
+  findShownColumns,
+  keyOf,
+  readInstant,
+} from './describe-comparison.ts'
+import { formatPlural, formatTime } from './format.ts'
 import { Icon } from './icons.tsx'
 import { nameTable } from './name-table.ts'
 import shared from './page.module.css'
 import type { ColumnDifference, ComparedTable, RowDifference } from './read-comparison.ts'
+import { UtcTimes } from './times.tsx'
 import type { Tickable, Ticks } from './use-ticks.ts'
 
 interface RowsProps {
   rows: readonly RowDifference[]
+  tenantId: string
   /** Of which tables the rows are, by name. */
   tables: ReadonlyMap<string, ComparedTable>
   /** Whether rows of several tables are shown together. */
@@ -102,11 +111,12 @@ interface OneRowProps extends RowsProps {
 /** Of a row that only one side has, so many columns are shown at first. */
 const FEW_COLUMNS = 3
 
-function useShownColumns(row: RowDifference) {
+function useShownColumns({ row, tables, tenantId }: OneRowProps) {
   const [isOpen, setOpen] = useState(false)
-  const isWhole = isOpen || row.kind === 'changed' || row.columns.length <= FEW_COLUMNS + 1
-  const columns = isWhole ? row.columns : row.columns.slice(0, FEW_COLUMNS)
-  const more = row.columns.length - columns.length
+  const all = findShownColumns(row, tables.get(row.table), tenantId)
+  const isWhole = isOpen || row.kind === 'changed' || all.length <= FEW_COLUMNS + 1
+  const columns = isWhole ? all : all.slice(0, FEW_COLUMNS)
+  const more = all.length - columns.length
   const button =
     more === 0 ? null : (
       <UnstyledButton className={classes.more} onClick={() => setOpen(true)}>
@@ -118,7 +128,7 @@ function useShownColumns(row: RowDifference) {
 
 function RowGroup({ canTick, ...props }: OneRowProps & { canTick: boolean }) {
   const { row, tickable, search } = props
-  const { columns, button } = useShownColumns(row)
+  const { columns, button } = useShownColumns(props)
   const lines = Math.max(1, columns.length) + (button === null ? 0 : 1)
   const isTicked = tickable !== undefined && props.ticks.has(tickable.table, tickable.key)
   const [first, ...rest] = columns
@@ -138,7 +148,7 @@ function RowGroup({ canTick, ...props }: OneRowProps & { canTick: boolean }) {
         </th>
         {first === undefined ? (
           <td colSpan={3} className={classes.absent}>
-            All columns are empty
+            nothing beside its key
           </td>
         ) : (
           <ColumnCells row={row} column={first} search={search} absentLines={lines} />
@@ -206,7 +216,7 @@ function ColumnCells({
 
 function RowCard(props: OneRowProps) {
   const { row, tickable, sides, search } = props
-  const { columns, button } = useShownColumns(row)
+  const { columns, button } = useShownColumns(props)
   const isTicked = tickable !== undefined && props.ticks.has(tickable.table, tickable.key)
   return (
     <li className={classes.card} data-ticked={isTicked || undefined}>
@@ -249,7 +259,7 @@ function RowCard(props: OneRowProps) {
         </dl>
       )}
       {button !== null && <div>{button}</div>}
-      {columns.length === 0 && <span className={classes.absent}>All columns are empty</span>}
+      {columns.length === 0 && <span className={classes.absent}>nothing beside its key</span>}
       <span className={shared.hidden}>
         {sides.before} against {sides.after}
       </span>
@@ -324,6 +334,8 @@ function Value({
   if (column.isMasked) return <Masked />
   if (text === null) return <span className={classes.absent}>nothing</span>
   if (text === '') return <span className={classes.absent}>an empty text</span>
+  const instant = search === '' && !isSameMinute(column) ? readInstant(text) : null
+  if (instant !== null) return <Instant value={instant} exact={text} />
   // What was found must be seen, however far back it stands.
   const isFolded = !isOpen && search === '' && text.length > LONG
   return (
@@ -343,6 +355,22 @@ function Value({
         </span>
       )}
     </span>
+  )
+}
+
+/** Within a minute two times would read alike, so these are shown as they are stored. */
+function isSameMinute({ before, after }: ColumnDifference): boolean {
+  const [one, other] = [readInstant(before ?? ''), readInstant(after ?? '')]
+  if (one === null || other === null) return false
+  return Math.abs(one.getTime() - other.getTime()) < 120_000
+}
+
+function Instant({ value, exact }: { value: Date; exact: string }) {
+  const utc = useContext(UtcTimes)
+  return (
+    <time dateTime={value.toISOString()} title={exact} className={classes.exact}>
+      {formatTime(value, { utc })}
+    </time>
   )
 }
 

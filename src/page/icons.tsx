@@ -21,6 +21,7 @@ export type IconName =
   | 'download'
   | 'edit'
   | 'missed'
+  | 'pinned'
 
 const SHAPES: Record<IconName, ReactNode> = {
   left: <path d="m14 6-6 6 6 6" />,
@@ -41,6 +42,7 @@ const SHAPES: Record<IconName, ReactNode> = {
   search: <path d="M16 16l4 4M18 11a7 7 0 1 1-14 0 7 7 0 0 1 14 0Z" />,
   download: <path d="M12 4v11M7 11l5 5 5-5M5 20h14" />,
   edit: <path d="M4 20h4L19 9l-4-4L4 16v4Z" />,
+  pinned: <path fill="currentColor" d="M12 4.5 19.5 12 12 19.5 4.5 12Z" />,
   missed: <circle cx="12" cy="12" r="6.5" />,
 }
 

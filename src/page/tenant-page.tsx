@@ -16,6 +16,7 @@ import type { Tenant } from './read-tenant.ts'
 import { RestoreNotice } from './restore-notice.tsx'
 import { RunPanel } from './run-panel.tsx'
 import { StateHead, StateHeadSkeleton } from './state-head.tsx'
+import { Timeline } from './timeline.tsx'
 import { UtcTimes } from './times.tsx'
 import { useBackupCreation } from './use-backup-creation.ts'
 import { setSearchParams, useSearchParam } from './use-search-param.ts'
@@ -212,14 +213,22 @@ function Overview({
           <Tabs.Tab value="history">History</Tabs.Tab>
           {isOperator && <Tabs.Tab value="tenants">All tenants</Tabs.Tab>}
         </Tabs.List>
-        <Tabs.Panel value="backups" className={classes.list}>
-          <BackupList
+        <Tabs.Panel value="backups" className={classes.panel}>
+          <Timeline
             services={services}
             tenantId={tenant.id}
+            missedAt={(state.data?.days ?? []).flatMap(({ missedAt }) => missedAt ?? [])}
             isNarrow={isNarrow}
-            announce={announce}
-            onCreate={openDialog}
           />
+          <div className={classes.list}>
+            <BackupList
+              services={services}
+              tenantId={tenant.id}
+              isNarrow={isNarrow}
+              announce={announce}
+              onCreate={openDialog}
+            />
+          </div>
         </Tabs.Panel>
         <Tabs.Panel value="history" className={classes.list}>
           <HistoryList services={services} tenantId={tenant.id} isNarrow={isNarrow} />

@@ -14,7 +14,7 @@ export function useBackupCreation(services: PageServices, tenantId: string) {
   const queries = useQueryClient()
 
   const refresh = useCallback(() => {
-    for (const key of ['state', 'backups', 'history']) {
+    for (const key of ['state', 'backups', 'timeline', 'history']) {
       void queries.invalidateQueries({ queryKey: [key, tenantId] })
     }
   }, [queries, tenantId])

@@ -6,7 +6,8 @@ export type Tenant = z.infer<typeof Tenant>
 
 /**
  * The tenant that the page is about: the given one, or the only one that the signed-in person looks
- * after. Throws `RequestFailed` with `not_allowed` for members without rights, `tenant_not_found`.
+ * after. Throws `RequestFailed` with `not_allowed` for members without rights, `tenant_not_found`,
+ * `invalid_request` for people who have to say which, `any_tenant` for operators who have to.
  */
 export async function readTenant(
   services: PageServices,
@@ -21,7 +22,7 @@ export async function readTenant(
   )
   const { organization } = check(z.object({ organization: z.nullable(Tenant) }), answer)
   if (organization === null) {
-    throw new RequestFailed('invalid_request', 'It was not said which organization to show.')
+    throw new RequestFailed('any_tenant', 'It was not said which organization to show.')
   }
   return organization
 }

@@ -124,9 +124,13 @@ function TenantLoader({
       />
     )
   }
-  // Whoever operates the service has no tenant of their own.
-  if (code === 'invalid_request' && tenantId === undefined) {
-    return <AllTenants services={services} />
+  if (tenantId === undefined && (code === 'any_tenant' || code === 'invalid_request')) {
+    return (
+      <ChooseTenant
+        services={services}
+        title={code === 'any_tenant' ? 'All tenants' : 'Your organizations'}
+      />
+    )
   }
   return (
     <ErrorNotice
@@ -137,27 +141,33 @@ function TenantLoader({
   )
 }
 
-function AllTenants({ services }: { services: PageServices }) {
+/** For operators, who have no tenant of their own, and people who look after several. */
+function ChooseTenant({ services, title }: { services: PageServices; title: string }) {
   const isNarrow = useMediaQuery('(max-width: 48em)', undefined, { getInitialValueInEffect: false })
   const [status, announce] = useState('')
+  useEffect(() => {
+    document.title = title
+  }, [title])
   return (
     <>
       <p role="status" className={classes.hidden}>
         {status}
       </p>
       <Title order={1} size="h2" mb="lg" className={classes.title}>
-        All tenants
+        {title}
       </Title>
-      <PartBoundary>
-        <Suspense fallback={<ListSkeleton isNarrow={isNarrow} />}>
-          <TenantsList
-            services={services}
-            isNarrow={isNarrow}
-            announce={announce}
-            onOpen={(tenantId) => setSearchParams({ tenant: tenantId, tab: null, page: null })}
-          />
-        </Suspense>
-      </PartBoundary>
+      <div className={classes.list}>
+        <PartBoundary>
+          <Suspense fallback={<ListSkeleton isNarrow={isNarrow} />}>
+            <TenantsList
+              services={services}
+              isNarrow={isNarrow}
+              announce={announce}
+              onOpen={(tenantId) => setSearchParams({ tenant: tenantId, tab: null, page: null })}
+            />
+          </Suspense>
+        </PartBoundary>
+      </div>
     </>
   )
 }

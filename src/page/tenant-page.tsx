@@ -151,8 +151,9 @@ function Overview({
     refetchInterval: (query) => (query.state.data?.running == null ? REFRESH_MS : BUSY_REFRESH_MS),
   })
   const isFollowed = creation.runId !== null || creation.isBusy
-  const isOperator = state.data?.viewer.isOperator === true
-  const shown = tab === 'history' || (tab === 'tenants' && isOperator) ? tab : 'backups'
+  const viewer = state.data?.viewer
+  const mayChoose = viewer?.mayChoose === true
+  const shown = tab === 'history' || (tab === 'tenants' && mayChoose) ? tab : 'backups'
 
   return (
     <>
@@ -195,6 +196,7 @@ function Overview({
               tenantId={tenant.id}
               runId={creation.runId}
               askedAt={creation.askedAt}
+              tableCount={state.data?.tables.length ?? null}
               onDone={creation.refresh}
               onDismiss={creation.dismiss}
               announce={announce}
@@ -211,7 +213,11 @@ function Overview({
         <Tabs.List className={classes.tabs}>
           <Tabs.Tab value="backups">Available backups</Tabs.Tab>
           <Tabs.Tab value="history">History</Tabs.Tab>
-          {isOperator && <Tabs.Tab value="tenants">All tenants</Tabs.Tab>}
+          {mayChoose && (
+            <Tabs.Tab value="tenants">
+              {viewer.isOperator ? 'All tenants' : 'Your organizations'}
+            </Tabs.Tab>
+          )}
         </Tabs.List>
         <Tabs.Panel value="backups" className={classes.panel}>
           <Timeline
@@ -233,7 +239,7 @@ function Overview({
         <Tabs.Panel value="history" className={classes.list}>
           <HistoryList services={services} tenantId={tenant.id} isNarrow={isNarrow} />
         </Tabs.Panel>
-        {isOperator && (
+        {mayChoose && (
           <Tabs.Panel value="tenants" className={classes.list}>
             <PartBoundary>
               <Suspense fallback={<ListSkeleton isNarrow={isNarrow} />}>

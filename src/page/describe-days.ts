@@ -104,7 +104,7 @@ function nameDay(days: number): string {
 }
 
 /** What the chart shows, for those who do not see it. */
-export function describeMonthOfRows(complete: readonly RecentBackup[]): string {
+export function describeRows(complete: readonly RecentBackup[]): string {
   const rows = complete.map(({ totalRecords }) => totalRecords ?? 0)
   if (rows.length === 0) return 'Chart: there is no complete backup in the last 30 days.'
   return `Chart of ${formatPlural(rows.length, 'complete backup')} of the last 30 days: between ${formatCount(Math.min(...rows))} and ${formatPlural(Math.max(...rows), 'row')}. The list below has the numbers.`

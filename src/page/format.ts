@@ -88,6 +88,17 @@ export function formatDay(day: string, locale?: string): string {
   )
 }
 
+/** `20 Nov` from `2026-11-20`; nothing from what is no day. */
+export function formatShortDay(day: string, locale?: string): string {
+  const time = new Date(`${day}T00:00:00Z`)
+  if (Number.isNaN(time.getTime())) return ''
+  return new Intl.DateTimeFormat(locale, {
+    day: 'numeric',
+    month: 'short',
+    timeZone: 'UTC',
+  }).format(time)
+}
+
 /** Days since 1970 of `2026-11-20`; no summer time can shift it. */
 export function countDays(day: string): number {
   return Date.parse(`${day}T00:00:00Z`) / DAY

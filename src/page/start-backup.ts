@@ -61,6 +61,8 @@ const RunProgress = z.object({
   table: z.nullable(z.string()),
   rowsDone: count,
   rowsTotal: count,
+  /** Every table that was begun, in the order of the work. */
+  tables: z.catch(z.array(z.object({ name: z.string(), rowsDone: count, rowsTotal: count })), []),
 })
 export type RunProgress = z.infer<typeof RunProgress>
 

@@ -10,7 +10,7 @@ import {
   listDays,
   MARKS,
 } from './describe-days.ts'
-import { countDays, formatDay } from './format.ts'
+import { countDays, formatShortDay } from './format.ts'
 import { Icon } from './icons.tsx'
 import classes from './page.module.css'
 import { PartBoundary } from './part-boundary.tsx'
@@ -86,7 +86,7 @@ export function Timeline({
             <RowsChart
               className={strip.chart}
               backups={recent.data}
-              from={days[0]?.day ?? ''}
+              days={days.map(({ day }) => day)}
               utc={utc}
               onChoose={chooseDay}
             />
@@ -177,7 +177,7 @@ const STEPS: Record<string, (index: number, count: number) => number> = {
 function nameDate({ day }: Day, index: number, isNarrow: boolean): string {
   const date = String(Number(day.slice(8)))
   if (isNarrow || (index !== 0 && date !== '1')) return date
-  return formatDay(day).replace(/[\s,]*\d{4}.*$/, '')
+  return formatShortDay(day)
 }
 
 function DaySign({ day }: { day: Day }) {

@@ -8,10 +8,11 @@ import {
   Paper,
   Skeleton,
   Text,
+  Title,
   UnstyledButton,
 } from '@mantine/core'
 import { useQuery } from '@tanstack/react-query'
-import { useEffect, useId, useRef, useState } from 'react'
+import { type ReactNode, useEffect, useRef, useState } from 'react'
 import type { PageServices } from './call-function.ts'
 import classes from './compare.module.css'
 import {
@@ -42,6 +43,7 @@ export function CompareProgress({
   isOutOfReach,
   announce,
   onAgain,
+  whenSilent,
 }: {
   step: CompareStep | null
   startedAt: Date
@@ -49,6 +51,8 @@ export function CompareProgress({
   isOutOfReach: boolean
   announce: (text: string) => void
   onAgain: () => void
+  /** What else one can do where nothing is heard any more. */
+  whenSilent: ReactNode
 }) {
   const now = useNow(1_000)
   const elapsed = Math.max(0, now.getTime() - startedAt.getTime())
@@ -62,37 +66,40 @@ export function CompareProgress({
     announce(words)
   }, [words, announce])
   return (
-    <Paper withBorder className={`${shared.card} ${classes.running}`}>
-      <Group justify="space-between" gap="sm" align="flex-start" wrap="nowrap">
-        <Group gap={12} wrap="nowrap" align="flex-start">
-          <span className={shared.spin}>
-            <Icon name="running" size={20} />
-          </span>
-          <div>
-            <Text fw={600}>{words}</Text>
-            <Text size="sm" c="dimmed" mt={4}>
-              {isOutOfReach
-                ? 'No connection. The comparison goes on; this page catches up by itself.'
-                : 'Comparing only reads. Nobody is interrupted, and nothing is changed.'}
-            </Text>
-          </div>
-        </Group>
-        <Text size="sm" c="dimmed" className={shared.number}>
-          {formatDuration(elapsed)}
-        </Text>
-      </Group>
-      {isSilent && (
-        <Alert color="yellow" mt="md" icon={<Icon name="attention" />}>
-          <Text size="sm">
-            Nothing was heard of this comparison for {formatDuration(SILENT_MS)}. It may have ended
-            without a word.
+    <>
+      <Paper withBorder className={`${shared.card} ${classes.running}`}>
+        <Group justify="space-between" gap="sm" align="flex-start" wrap="nowrap">
+          <Group gap={12} wrap="nowrap" align="flex-start">
+            <span className={shared.spin}>
+              <Icon name="running" size={20} />
+            </span>
+            <div>
+              <Text fw={600}>{words}</Text>
+              <Text size="sm" c="dimmed" mt={4}>
+                {isOutOfReach
+                  ? 'No connection. The comparison goes on; this page catches up by itself.'
+                  : 'Comparing only reads. Nobody is interrupted, and nothing is changed.'}
+              </Text>
+            </div>
+          </Group>
+          <Text size="sm" c="dimmed" className={shared.number}>
+            {formatDuration(elapsed)}
           </Text>
-          <Button size="xs" variant="default" mt="sm" onClick={onAgain}>
-            Compare again
-          </Button>
-        </Alert>
-      )}
-    </Paper>
+        </Group>
+        {isSilent && (
+          <Alert color="yellow" mt="md" icon={<Icon name="attention" />}>
+            <Text size="sm">
+              Nothing was heard of this comparison for {formatDuration(SILENT_MS)}: most likely it
+              took too long and was ended.
+            </Text>
+            <Button size="xs" variant="default" mt="sm" onClick={onAgain}>
+              Compare again
+            </Button>
+          </Alert>
+        )}
+      </Paper>
+      {isSilent && whenSilent}
+    </>
   )
 }
 
@@ -212,7 +219,6 @@ export function TooLong({
 }) {
   const [chosen, setChosen] = useState<string[]>([])
   const [isAsked, setAsked] = useState(false)
-  const errorId = useId()
   const state = useQuery({
     queryKey: ['state', tenantId],
     queryFn: ({ signal }) => readState(services, tenantId, signal),
@@ -224,63 +230,63 @@ export function TooLong({
     '--rows',
   ].join(' ')
   return (
-    <Alert
-      color="yellow"
-      icon={<Icon name="attention" />}
-      title="All tables at once take longer than this page may"
-      role="alert"
-    >
-      <Text size="sm">
-        Nothing was changed. Compare fewer tables at once; those with the fewest rows are quickest.
-      </Text>
-      {state.data === undefined ? (
-        <Skeleton height={96} mt="md" radius="sm" />
-      ) : (
-        <Checkbox.Group
+    <Paper withBorder className={`${shared.card} ${classes.long}`} role="alert">
+      <span className={classes.totalMark} data-colour="yellow">
+        <Icon name="attention" size={20} />
+      </span>
+      <div>
+        <Title order={3} size="h4">
+          All tables at once take longer than this page may
+        </Title>
+        <Text size="sm" mt={4}>
+          Nothing was changed. Compare fewer tables at once; those with few rows are quickest.
+        </Text>
+        {state.data === undefined ? (
+          <Skeleton height={160} mt="md" radius="sm" />
+        ) : (
+          <Checkbox.Group
+            mt="md"
+            label="Which tables?"
+            value={chosen}
+            onChange={setChosen}
+            error={isAsked && chosen.length === 0 ? 'Tick at least one table' : null}
+          >
+            <div className={classes.choices}>
+              {state.data.tables.toSorted(byName).map(({ name }) => (
+                <Checkbox key={name} value={name} label={nameTable(name)} />
+              ))}
+            </div>
+          </Checkbox.Group>
+        )}
+        <Button
           mt="md"
-          label="Which tables?"
-          value={chosen}
-          onChange={setChosen}
-          error={
-            isAsked && chosen.length === 0 ? (
-              <span id={errorId}>Tick at least one table</span>
-            ) : null
-          }
+          onClick={() => {
+            setAsked(true)
+            if (chosen.length > 0) onCompare(chosen)
+          }}
         >
-          <div className={classes.choices}>
-            {state.data.tables.map(({ name }) => (
-              <Checkbox key={name} value={name} label={nameTable(name)} />
-            ))}
-          </div>
-        </Checkbox.Group>
-      )}
-      <Button
-        mt="md"
-        size="sm"
-        onClick={() => {
-          setAsked(true)
-          if (chosen.length > 0) onCompare(chosen)
-        }}
-      >
-        {chosen.length === 0
-          ? 'Compare these tables'
-          : `Compare ${formatPlural(chosen.length, 'table')}`}
-      </Button>
-      <Text size="sm" mt="md">
-        Or ask your administrator to compare everything on a machine that has no such limit:
-      </Text>
-      <Group gap="xs" mt={4} wrap="nowrap" align="flex-start">
-        <Code block className={classes.command}>
+          {chosen.length === 0
+            ? 'Compare these tables'
+            : `Compare ${formatPlural(chosen.length, 'table')}`}
+        </Button>
+        <Text size="sm" mt="lg">
+          Or ask your administrator to compare everything on a machine that has no such limit:
+        </Text>
+        <Code block mt={8} className={classes.command}>
           {command}
         </Code>
         <CopyButton value={command}>
           {({ copied, copy }) => (
-            <Button size="xs" variant="default" onClick={copy} className={classes.copy}>
+            <Button mt={8} size="xs" variant="default" onClick={copy}>
               {copied ? 'Copied' : 'Copy'}
             </Button>
           )}
         </CopyButton>
-      </Group>
-    </Alert>
+      </div>
+    </Paper>
   )
+}
+
+function byName(one: { name: string }, other: { name: string }): number {
+  return nameTable(one.name).localeCompare(nameTable(other.name))
 }

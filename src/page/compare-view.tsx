@@ -121,6 +121,15 @@ function ComparisonOf(props: SubjectProps) {
         : 'This backup is not complete, so there is nothing to compare.'
     return <Unusable text={text} onClose={onClose} />
   }
+  const tooLong = (
+    <TooLong
+      services={services}
+      tenantId={tenant.id}
+      backupId={backupId}
+      withId={withId}
+      onCompare={begin}
+    />
+  )
   return (
     <>
       <Paper withBorder className={`${shared.card} ${classes.sides}`}>
@@ -143,16 +152,14 @@ function ComparisonOf(props: SubjectProps) {
         {state.is === 'done' && <ReadAt comparison={state.comparison} />}
       </Paper>
       {state.is === 'loading' && <ComparisonSkeleton />}
-      {state.is === 'running' && <CompareProgress {...state} announce={announce} onAgain={again} />}
+      {state.is === 'running' && (
+        <CompareProgress {...state} announce={announce} onAgain={again} whenSilent={tooLong} />
+      )}
       {state.is === 'failed' &&
         (state.isTooLong ? (
-          <TooLong
-            services={services}
-            tenantId={tenant.id}
-            backupId={backupId}
-            withId={withId}
-            onCompare={begin}
-          />
+          tooLong
+        ) : state.isForgotten ? (
+          <Forgotten onAgain={again} />
         ) : (
           <ErrorNotice error={state.error} what="The comparison failed" onRetry={again} />
         ))}
@@ -166,6 +173,24 @@ function ComparisonOf(props: SubjectProps) {
         />
       )}
     </>
+  )
+}
+
+function Forgotten({ onAgain }: { onAgain: () => void }) {
+  return (
+    <Alert
+      color="yellow"
+      icon={<Icon name="attention" />}
+      title="This comparison is no longer kept"
+      role="alert"
+    >
+      <Text size="sm">
+        What differs is kept for a day. Comparing again only reads, and nothing is changed.
+      </Text>
+      <Button size="xs" variant="default" mt="sm" onClick={onAgain}>
+        Compare again
+      </Button>
+    </Alert>
   )
 }
 

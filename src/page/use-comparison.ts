@@ -21,7 +21,7 @@ export type ComparisonState =
       heardAt: Date | null
       isOutOfReach: boolean
     }
-  | { is: 'failed'; error: unknown; isTooLong: boolean; onlyTables: string[] | null }
+  | { is: 'failed'; error: unknown; isTooLong: boolean; isForgotten: boolean }
   | { is: 'done'; run: CompareRun; comparison: Comparison }
 
 /** After this many milliseconds a comparison that somebody else's tab started is asked about again. */
@@ -118,7 +118,7 @@ export function useComparison(
     }
     const isOwnFailure = start.isError && startedFor.current === subject
     const isLineBroken = start.error instanceof RequestFailed && start.error.code === 'offline'
-    if (isOwnFailure && !(isLineBroken && runId !== null)) return toFailure(start.error, null)
+    if (isOwnFailure && !(isLineBroken && runId !== null)) return toFailure(start.error)
     if (known.data?.status === 'running') {
       return {
         is: 'running',
@@ -131,13 +131,18 @@ export function useComparison(
     if (known.data?.comparison != null) {
       return { is: 'done', run: known.data, comparison: known.data.comparison }
     }
-    if (known.data?.error != null) return toFailure(known.data.error, known.data.onlyTables)
-    if (known.isError) return toFailure(known.error, null)
+    if (known.data?.error != null) return toFailure(known.data.error)
+    if (known.isError) return toFailure(known.error)
     return { is: 'loading' }
   }
 }
 
-function toFailure(error: unknown, onlyTables: string[] | null): ComparisonState {
-  const isTooLong = error instanceof RequestFailed && TOO_LONG.has(error.code)
-  return { is: 'failed', error, isTooLong, onlyTables }
+function toFailure(error: unknown): ComparisonState {
+  const code = error instanceof RequestFailed ? error.code : ''
+  return {
+    is: 'failed',
+    error,
+    isTooLong: TOO_LONG.has(code),
+    isForgotten: code === 'run_not_found',
+  }
 }

@@ -7,8 +7,11 @@ import * as z from 'zod/mini'
  * the functions with the signed-in person's token.
  */
 
+/** What the page uses of a Supabase client; a whole one of a host fits. */
+export type PageClient = Pick<SupabaseClient, 'auth' | 'from'>
+
 export interface PageServices {
-  supabase: SupabaseClient
+  supabase: PageClient
   /** Where the functions answer, without a slash at the end: `/.netlify/functions`. */
   functionsUrl: string
 }
@@ -65,7 +68,7 @@ export async function callFunction(
  * is not let in has started nothing. Throws `not_signed_in` where that does not help.
  */
 export async function withSession<Answer>(
-  supabase: SupabaseClient,
+  supabase: PageClient,
   act: (token: string) => Promise<Answer>,
 ): Promise<Answer> {
   const { data } = await supabase.auth.getSession()

@@ -1,13 +1,16 @@
 import { Alert, Button, MantineProvider, Text } from '@mantine/core'
-import { createClient, type SupabaseClient } from '@supabase/supabase-js'
-import { useEffect, useRef, useState } from 'react'
+import { lazy, Suspense, useEffect, useRef, useState } from 'react'
 import { BrowserRouter, Navigate, Outlet, Route, Routes, useLocation } from 'react-router'
 import * as z from 'zod/mini'
+import type { PageClient } from './call-function.ts'
 import iconUrl from './icon.svg'
 import classes from './page.module.css'
-import { SignIn } from './sign-in.tsx'
+import { createPageClient } from './supabase-client.ts'
 import { TenantBackupRestore } from './tenant-backup-restore.tsx'
 import { theme } from './theme.ts'
+
+/** Who is signed in already does not load it. */
+const SignIn = lazy(() => import('./sign-in.tsx').then((module) => ({ default: module.SignIn })))
 
 const PAGE_PATH = '/tenant-backup-restore'
 
@@ -52,7 +55,7 @@ export function Shell() {
 }
 
 function Application({ url, publishableKey }: { url: string; publishableKey: string }) {
-  const [supabase] = useState(() => createClient(url, publishableKey))
+  const [supabase] = useState(() => createPageClient(url, publishableKey))
   return (
     <BrowserRouter>
       <Routes>
@@ -78,7 +81,7 @@ function ToPage() {
  * What is behind it is for people who are signed in. Whose session ends is asked to sign in again, while the
  * page stays as it is behind that; another person starts with nothing of the former.
  */
-function SignedInRoute({ supabase }: { supabase: SupabaseClient }) {
+function SignedInRoute({ supabase }: { supabase: PageClient }) {
   const { person, hasEnded, signOut } = usePerson(supabase)
   if (person === undefined) return null
   return (
@@ -100,7 +103,9 @@ function SignedInRoute({ supabase }: { supabase: SupabaseClient }) {
         )}
       </header>
       {(person === null || hasEnded) && (
-        <SignIn supabase={supabase} logins={DEMO_LOGINS} endedFor={person?.email} />
+        <Suspense fallback={null}>
+          <SignIn supabase={supabase} logins={DEMO_LOGINS} endedFor={person?.email} />
+        </Suspense>
       )}
       {person !== null && (
         <div key={person.id} hidden={hasEnded}>
@@ -120,7 +125,7 @@ interface Person {
  * Who is signed in: undefined until that is known, null for nobody. `hasEnded`: the session of this person
  * is over without their having asked for it.
  */
-function usePerson(supabase: SupabaseClient) {
+function usePerson(supabase: PageClient) {
   const [person, setPerson] = useState<Person | null>()
   const [hasEnded, setEnded] = useState(false)
   const isLeaving = useRef(false)

@@ -10,14 +10,15 @@ import {
   UnstyledButton,
 } from '@mantine/core'
 import { useForm } from '@mantine/form'
-import { isAuthApiError, type SupabaseClient } from '@supabase/supabase-js'
+import { isAuthApiError } from '@supabase/auth-js'
 import { useEffect, useRef, useState } from 'react'
+import type { PageClient } from './call-function.ts'
 import { Icon } from './icons.tsx'
 import classes from './page.module.css'
 import parts from './sign-in.module.css'
 
 interface SignInProps {
-  supabase: SupabaseClient
+  supabase: PageClient
   /** Whom one can sign in as to try the page; empty outside of `npm start`. */
   logins: typeof DEMO_LOGINS
   /** Whose session has ended, for whom the page is kept. */

@@ -6,7 +6,6 @@ import { BackupList } from './backup-list.tsx'
 import type { PageServices } from './call-function.ts'
 import { ErrorNotice } from './error-notice.tsx'
 import { describeZone } from './format.ts'
-import { HistoryList } from './history-list.tsx'
 import { ListSkeleton } from './list-parts.tsx'
 import { CreateBackupDialog, usePreloadedOverlays } from './load-overlays.ts'
 import classes from './page.module.css'
@@ -22,6 +21,9 @@ import { useBackupCreation } from './use-backup-creation.ts'
 import { setSearchParams, useSearchParam } from './use-search-param.ts'
 import type { ViewProps } from './view-props.ts'
 
+const HistoryList = lazy(() =>
+  import('./history-list.tsx').then((module) => ({ default: module.HistoryList })),
+)
 const TenantsList = lazy(() =>
   import('./tenants-list.tsx').then((module) => ({ default: module.TenantsList })),
 )
@@ -237,7 +239,11 @@ function Overview({
           </div>
         </Tabs.Panel>
         <Tabs.Panel value="history" className={classes.list}>
-          <HistoryList services={services} tenantId={tenant.id} isNarrow={isNarrow} />
+          <PartBoundary>
+            <Suspense fallback={<ListSkeleton isNarrow={isNarrow} />}>
+              <HistoryList services={services} tenantId={tenant.id} isNarrow={isNarrow} />
+            </Suspense>
+          </PartBoundary>
         </Tabs.Panel>
         {mayChoose && (
           <Tabs.Panel value="tenants" className={classes.list}>

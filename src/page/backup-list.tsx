@@ -1,4 +1,4 @@
-import { Button, NativeSelect, Table, Text, UnstyledButton } from '@mantine/core'
+import { Button, NativeSelect, Text, UnstyledButton } from '@mantine/core'
 import { keepPreviousData, useQuery } from '@tanstack/react-query'
 import { type ReactNode, useContext, useState } from 'react'
 import { BackupActions } from './backup-actions.tsx'
@@ -138,42 +138,42 @@ function BackupTable({
       head={
         <>
           <SortableHeader label="Taken" order="taken" sorting={sorting} onSort={onSort} />
-          <Table.Th scope="col">Kind</Table.Th>
+          <th scope="col">Kind</th>
           <SortableHeader label="Rows" order="rows" sorting={sorting} onSort={onSort} isNumber />
           <SortableHeader label="Size" order="size" sorting={sorting} onSort={onSort} isNumber />
-          <Table.Th scope="col">Changed since previous</Table.Th>
-          <Table.Th scope="col">State</Table.Th>
-          <Table.Th scope="col">
+          <th scope="col">Changed since previous</th>
+          <th scope="col">State</th>
+          <th scope="col">
             <span className={classes.hidden}>Actions</span>
-          </Table.Th>
+          </th>
         </>
       }
     >
       {backups.map((backup) => (
-        <Table.Tr key={backup.id}>
-          <Table.Td className={list.takenCell}>
+        <tr key={backup.id}>
+          <td className={list.takenCell}>
             <Text span fw={600} size="sm">
               <Time value={takenAt(backup)} />
             </Text>
             <BackupNote backup={backup} />
-          </Table.Td>
-          <Table.Td>{KINDS[backup.type]}</Table.Td>
-          <Table.Td className={classes.number}>
+          </td>
+          <td>{KINDS[backup.type]}</td>
+          <td className={classes.number}>
             {backup.totalRecords === null ? <Nothing /> : formatCount(backup.totalRecords)}
-          </Table.Td>
-          <Table.Td className={classes.number}>
+          </td>
+          <td className={classes.number}>
             <Size backup={backup} />
-          </Table.Td>
-          <Table.Td className={list.changesCell}>
+          </td>
+          <td className={list.changesCell}>
             <ChangeText backup={backup} />
-          </Table.Td>
-          <Table.Td className={list.stateCell}>
+          </td>
+          <td className={list.stateCell}>
             <BackupState backup={backup} />
-          </Table.Td>
-          <Table.Td className={list.actionsCell}>
+          </td>
+          <td className={list.actionsCell}>
             <BackupActions services={services} backup={backup} announce={announce} />
-          </Table.Td>
-        </Table.Tr>
+          </td>
+        </tr>
       ))}
     </ListTable>
   )
@@ -195,7 +195,7 @@ function SortableHeader({
   const isCurrent = sorting.order === order
   const direction = sorting.isAscending ? 'ascending' : 'descending'
   return (
-    <Table.Th
+    <th
       scope="col"
       aria-sort={isCurrent ? direction : 'none'}
       className={isNumber ? classes.number : undefined}
@@ -209,7 +209,7 @@ function SortableHeader({
           <Icon size={14} name={isCurrent ? (sorting.isAscending ? 'up' : 'down') : 'unsorted'} />
         </span>
       </UnstyledButton>
-    </Table.Th>
+    </th>
   )
 }
 

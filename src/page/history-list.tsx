@@ -1,4 +1,4 @@
-import { Button, Group, NativeSelect, Stack, Table, Text } from '@mantine/core'
+import { Button, Group, NativeSelect, Stack, Text } from '@mantine/core'
 import { keepPreviousData, useMutation, useQuery } from '@tanstack/react-query'
 import { Fragment, type ReactNode, useContext, useId, useState } from 'react'
 import { nameOperation, nameResult } from './backup-words.ts'
@@ -272,16 +272,16 @@ function HistoryTable({ services, entries }: EntriesProps) {
       caption="History"
       head={
         <>
-          <Table.Th scope="col">When</Table.Th>
-          <Table.Th scope="col">What</Table.Th>
-          <Table.Th scope="col">Who</Table.Th>
-          <Table.Th scope="col">Result</Table.Th>
-          <Table.Th scope="col" className={shared.number}>
+          <th scope="col">When</th>
+          <th scope="col">What</th>
+          <th scope="col">Who</th>
+          <th scope="col">Result</th>
+          <th scope="col" className={shared.number}>
             Took
-          </Table.Th>
-          <Table.Th scope="col">
+          </th>
+          <th scope="col">
             <span className={shared.hidden}>Details</span>
-          </Table.Th>
+          </th>
         </>
       }
     >
@@ -289,31 +289,31 @@ function HistoryTable({ services, entries }: EntriesProps) {
         <Unfolding key={entry.id} entry={entry}>
           {({ button, isOpen, panelId }) => (
             <>
-              <Table.Tr className={isOpen ? classes.opened : undefined}>
-                <Table.Td className={shared.whenCell}>
+              <tr className={isOpen ? classes.opened : undefined}>
+                <td className={shared.whenCell}>
                   <Time value={entry.createdAt} />
-                </Table.Td>
-                <Table.Td className={classes.what}>
+                </td>
+                <td className={classes.what}>
                   <Text size="sm" fw={600}>
                     {nameOperation(entry.type)}
                   </Text>
                   <EntryNote entry={entry} />
-                </Table.Td>
-                <Table.Td className={shared.who}>{entry.actorLabel}</Table.Td>
-                <Table.Td className={shared.stateCell}>
+                </td>
+                <td className={shared.who}>{entry.actorLabel}</td>
+                <td className={shared.stateCell}>
                   <EntryResult entry={entry} />
-                </Table.Td>
-                <Table.Td className={shared.number}>
+                </td>
+                <td className={shared.number}>
                   {entry.durationMs === null ? '' : formatDuration(entry.durationMs)}
-                </Table.Td>
-                <Table.Td className={classes.buttonCell}>{button}</Table.Td>
-              </Table.Tr>
+                </td>
+                <td className={classes.buttonCell}>{button}</td>
+              </tr>
               {isOpen && (
-                <Table.Tr>
-                  <Table.Td colSpan={6} id={panelId} className={classes.panel}>
+                <tr>
+                  <td colSpan={6} id={panelId} className={classes.panel}>
                     <HistoryDetails services={services} entry={entry} />
-                  </Table.Td>
-                </Table.Tr>
+                  </td>
+                </tr>
               )}
             </>
           )}

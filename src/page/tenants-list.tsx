@@ -1,4 +1,4 @@
-import { Anchor, CloseButton, Group, Stack, Table, Text, TextInput } from '@mantine/core'
+import { Anchor, CloseButton, Group, Stack, Text, TextInput } from '@mantine/core'
 import { useDebouncedValue } from '@mantine/hooks'
 import { keepPreviousData, useQuery } from '@tanstack/react-query'
 import { type MouseEvent, useEffect, useState } from 'react'
@@ -138,60 +138,60 @@ function TenantTable({ tenants, onOpen }: ListProps) {
       caption="Tenants, those that need attention first"
       head={
         <>
-          <Table.Th scope="col">Tenant</Table.Th>
-          <Table.Th scope="col">State</Table.Th>
-          <Table.Th scope="col">Newest backup</Table.Th>
-          <Table.Th scope="col" className={classes.number}>
+          <th scope="col">Tenant</th>
+          <th scope="col">State</th>
+          <th scope="col">Newest backup</th>
+          <th scope="col" className={classes.number}>
             Rows
-          </Table.Th>
-          <Table.Th scope="col" className={classes.number}>
+          </th>
+          <th scope="col" className={classes.number}>
             Size
-          </Table.Th>
-          <Table.Th scope="col">Last verified</Table.Th>
-          <Table.Th scope="col" className={classes.number}>
+          </th>
+          <th scope="col">Last verified</th>
+          <th scope="col" className={classes.number}>
             Failed in 30 days
-          </Table.Th>
+          </th>
         </>
       }
     >
       {tenants.map((tenant) => (
-        <Table.Tr key={tenant.id}>
-          <Table.Td className={parts.nameCell}>
+        <tr key={tenant.id}>
+          <td className={parts.nameCell}>
             <TenantLink tenant={tenant} onOpen={onOpen} />
-          </Table.Td>
-          <Table.Td className={classes.stateCell}>
+          </td>
+          <td className={classes.stateCell}>
             <TenantState tenant={tenant} />
-          </Table.Td>
-          <Table.Td className={classes.whenCell}>
+          </td>
+          <td className={classes.whenCell}>
             {tenant.newestBackup === null ? (
               <Nothing />
             ) : (
               <Time value={tenant.newestBackup.takenAt} />
             )}
-          </Table.Td>
-          <Table.Td className={classes.number}>
+          </td>
+          <td className={classes.number}>
             {tenant.newestBackup?.totalRecords == null ? (
               <Nothing />
             ) : (
               formatCount(tenant.newestBackup.totalRecords)
             )}
-          </Table.Td>
-          <Table.Td className={classes.number}>
+          </td>
+          <td className={classes.number}>
             {tenant.newestBackup?.totalSize == null ? (
               <Nothing />
             ) : (
               formatBytes(tenant.newestBackup.totalSize)
             )}
-          </Table.Td>
-          <Table.Td className={classes.whenCell}>
+          </td>
+          <td className={classes.whenCell}>
             {tenant.newestBackup?.verifiedAt == null ? (
               <Nothing />
             ) : (
               <Time value={tenant.newestBackup.verifiedAt} />
             )}
-          </Table.Td>
-          <Table.Td className={classes.number}>{formatCount(tenant.recentFailures)}</Table.Td>
-        </Table.Tr>
+          </td>
+          <td className={classes.number}>{formatCount(tenant.recentFailures)}</td>
+        </tr>
       ))}
     </ListTable>
   )

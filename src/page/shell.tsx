@@ -62,7 +62,14 @@ function Application({ url, publishableKey }: { url: string; publishableKey: str
         <Route element={<SignedInRoute supabase={supabase} />}>
           <Route
             path={PAGE_PATH}
-            element={<TenantBackupRestore supabase={supabase} functionsUrl="/.netlify/functions" />}
+            element={
+              <TenantBackupRestore
+                supabase={supabase}
+                functionsUrl="/.netlify/functions"
+                // Where the session can't be renewed, the client says that it has ended.
+                onSignInRequired={() => void supabase.auth.refreshSession()}
+              />
+            }
           />
         </Route>
         <Route path="*" element={<ToPage />} />

@@ -3,6 +3,7 @@ import type { ServerResponse } from 'node:http'
 import { createRequire, registerHooks } from 'node:module'
 import { join } from 'node:path'
 import { pathToFileURL } from 'node:url'
+import { gzipSync } from 'node:zlib'
 import react from '@vitejs/plugin-react'
 import { defineConfig, type Plugin, type ViteDevServer } from 'vite'
 
@@ -36,7 +37,7 @@ export default defineConfig(({ command }) => ({
   cacheDir: join(repository, 'node_modules', '.vite'),
   build: { outDir: join(repository, 'dist'), emptyOutDir: true },
   ...(command === 'serve' ? { html: { cspNonce: nonce } } : {}),
-  plugins: [react(), serveFunctions(), adaptPolicyToDevelopment()],
+  plugins: [react(), serveFunctions(), adaptPolicyToDevelopment(), guardFirstLoad()],
 }))
 
 /** The functions of `netlify/functions` behind the page's own server, as Netlify serves them. */
@@ -140,6 +141,37 @@ function adaptPolicyToDevelopment(): Plugin {
         }
         next()
       })
+    },
+  }
+}
+
+const MOST_FIRST_LOAD_BYTES = 200_000
+
+/**
+ * Ends a build whose first load became too heavy: the entry and everything it imports before it runs,
+ * compressed as a server would.
+ */
+function guardFirstLoad(): Plugin {
+  return {
+    name: 'tenantkeep:first-load',
+    apply: 'build',
+    generateBundle(_options, bundle) {
+      const entries = Object.values(bundle).filter((file) => file.type === 'chunk' && file.isEntry)
+      const waiting = entries.map(({ fileName }) => fileName)
+      const loaded = new Set<string>()
+      let bytes = 0
+      for (let name = waiting.pop(); name !== undefined; name = waiting.pop()) {
+        const file = bundle[name]
+        if (file?.type !== 'chunk' || loaded.has(name)) continue
+        loaded.add(name)
+        bytes += gzipSync(file.code).length
+        waiting.push(...file.imports)
+      }
+      const words = `First load: ${(bytes / 1000).toFixed(1)} kB of compressed JavaScript in ${loaded.size} files`
+      if (bytes > MOST_FIRST_LOAD_BYTES) {
+        this.error(`${words}; at most ${MOST_FIRST_LOAD_BYTES / 1000} kB are allowed.`)
+      }
+      this.info(`${words}.`)
     },
   }
 }

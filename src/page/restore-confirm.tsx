@@ -21,7 +21,7 @@ interface ConfirmStepProps {
 /** What is lost, what is kept, the way back; and the only button that writes. */
 export function ConfirmStep(props: ConfirmStepProps) {
   const { tenant, backup, validation, note, onNote, onBack, onConfirm } = props
-  const totals = addUp(validation.report)
+  const totals = addUp(validation.report, validation)
   const isAccessGiven = validation.decisions.some(
     ({ kind, answer }) => kind === 'access_changes' && answer === 'accept',
   )

@@ -162,6 +162,13 @@ export function settleBlockers(
     if (before.answer === 'leave_table' && isNewTable) hasNewAnswers = true
     else failed.add(id)
   }
+  const links = known.find(({ id }) => id === 'missing_reference')
+  for (const id of failed) {
+    // A table that was left out came back because others refer to it: then they go without it.
+    if (decisions.get(id)?.answer !== 'leave_table' || links?.answer !== 'bring') continue
+    failed.delete(id)
+    failed.add(links.id)
+  }
   for (const id of failed) {
     const decision = decisions.get(id)
     if (decision === undefined || decision.answer === null) continue

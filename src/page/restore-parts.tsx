@@ -40,7 +40,9 @@ export function StepBar({ current, isNarrow }: { current: number; isNarrow: bool
     return (
       <div className={classes.stepLine}>
         <Text size="sm" fw={600}>
-          Step {current + 1} of {STEPS.length}: {STEPS[current]}
+          {current < STEPS.length
+            ? `Step ${current + 1} of ${STEPS.length}: ${STEPS[current]}`
+            : `All ${STEPS.length} steps done`}
         </Text>
         <div className={classes.stepBar} aria-hidden="true">
           {STEPS.map((step, index) => (
@@ -255,13 +257,16 @@ const isTouched = (table: TableResult) =>
 /** What was, or would be, done to each table; those that are left alone are summed up. */
 export function PlanTable({
   report,
-  isUndo,
-  isDone,
+  isUndo = false,
+  isDone = false,
+  isPartial,
   isNarrow,
 }: {
   report: Report
-  isUndo: boolean
-  isDone: boolean
+  isUndo?: boolean
+  isDone?: boolean
+  /** What is not touched was not counted, or is of no concern. */
+  isPartial: boolean
   isNarrow: boolean
 }) {
   const touched = report.tables.filter(isTouched)
@@ -294,7 +299,7 @@ export function PlanTable({
                   [table.inserted, head.inserted],
                   [table.updated, head.updated],
                   [table.deleted, head.deleted],
-                  [table.unchanged + table.kept, 'Not touched'],
+                  [isPartial ? 0 : table.unchanged + table.kept, 'Not touched'],
                 ]
                   .filter(([count]) => count !== 0)
                   .map(([count, word]) => `${word}: ${formatCount(Number(count))}`)
@@ -322,9 +327,11 @@ export function PlanTable({
                 <Table.Th scope="col" className={classes.number}>
                   {head.deleted}
                 </Table.Th>
-                <Table.Th scope="col" className={classes.number}>
-                  Not touched
-                </Table.Th>
+                {!isPartial && (
+                  <Table.Th scope="col" className={classes.number}>
+                    Not touched
+                  </Table.Th>
+                )}
               </Table.Tr>
             </Table.Thead>
             <Table.Tbody>
@@ -337,7 +344,7 @@ export function PlanTable({
                   <Count value={table.inserted} />
                   <Count value={table.updated} />
                   <Count value={table.deleted} />
-                  <Count value={table.unchanged + table.kept} isDimmed />
+                  {!isPartial && <Count value={table.unchanged + table.kept} isDimmed />}
                 </Table.Tr>
               ))}
             </Table.Tbody>

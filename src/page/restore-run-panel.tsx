@@ -6,17 +6,20 @@ import { formatDuration } from './format.ts'
 import { Icon } from './icons.tsx'
 import shared from './page.module.css'
 import type { Backup } from './read-backups.ts'
+import type { Restore } from './read-restore.ts'
 import classes from './restore.module.css'
 import {
   BackupTime,
   PlanTable,
   Problem,
   ProgressPanel,
+  STEPS,
   StepBar,
   Subject,
   useHeading,
 } from './restore-parts.tsx'
 import type { Report, RestoreRun } from './run-restore.ts'
+import { Time } from './times.tsx'
 import { type Launch, type RunState, useRestoreRun } from './use-restore-run.ts'
 import { setSearchParams } from './use-search-param.ts'
 import { addUp } from './validate-restore.ts'
@@ -26,6 +29,8 @@ interface RestoreRunPanelProps extends ViewProps {
   /** What is restored from; null where it is not known. */
   backup: Backup | null
   isUndo?: boolean
+  /** What is undone; null where it is not known. */
+  undone?: Restore | null
   launch: Launch | null
   /** Of a press whose page is gone before it knew the run. */
   lostKey: string | null
@@ -84,7 +89,12 @@ export function RestoreRunPanel(props: RestoreRunPanelProps) {
           tabIndex={-1}
           className={shared.focusTarget}
         >
-          {isUndo || backup === null ? (
+          {isUndo && props.undone != null ? (
+            <>
+              Undo of the {props.undone.type === 'undo' ? 'undo' : 'restore'} of{' '}
+              <Time value={props.undone.completedAt ?? props.undone.createdAt} />
+            </>
+          ) : isUndo || backup === null ? (
             title
           ) : (
             <>
@@ -92,9 +102,16 @@ export function RestoreRunPanel(props: RestoreRunPanelProps) {
             </>
           )}
         </Title>
+        {isUndo && (
+          <Text c="dimmed" className={classes.subject}>
+            {tenant.name}
+          </Text>
+        )}
         {backup !== null && !isUndo && <Subject tenantName={tenant.name} backup={backup} />}
       </div>
-      {!isUndo && <StepBar current={3} isNarrow={isNarrow} />}
+      {!isUndo && (
+        <StepBar current={state.kind === 'complete' ? STEPS.length : 3} isNarrow={isNarrow} />
+      )}
       {state.kind === 'complete' ? (
         <Done {...props} run={state.run} isUndo={isUndo} />
       ) : state.kind === 'failed' || state.kind === 'not_started' ? (
@@ -188,11 +205,11 @@ function Done({
           </Text>
         )}
       </Alert>
-      <PlanTable report={result} isUndo={isUndo} isDone isNarrow={isNarrow} />
+      <ResultActions result={result} isUndo={isUndo} onClose={onClose} />
+      <PlanTable report={result} isUndo={isUndo} isDone isPartial isNarrow={isNarrow} />
       <Text size="sm" c="dimmed">
         How it was just before is kept in a safety backup.
       </Text>
-      <ResultActions result={result} isUndo={isUndo} onClose={onClose} />
     </>
   )
 }

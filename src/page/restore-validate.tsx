@@ -91,7 +91,7 @@ function Plan({
   onNext,
 }: ValidateStepProps & { plan: Validation }) {
   const { report, decisions, obstacles } = plan
-  const totals = addUp(report)
+  const totals = addUp(report, plan)
   const open = decisions.filter(isOpen)
   const ready = isReady(plan)
   const isNothing = ready && totals.written === 0
@@ -150,7 +150,7 @@ function Plan({
         </div>
       )}
       {isPossible && !isNothing && (
-        <PlanTable report={report} isUndo={false} isDone={false} isNarrow={isNarrow} />
+        <PlanTable report={report} isPartial={plan.isPartial} isNarrow={isNarrow} />
       )}
       {isPossible && decisions.length > 0 && (
         <div className={classes.choices} ref={openPanel}>

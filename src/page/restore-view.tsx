@@ -180,7 +180,13 @@ function Wizard(props: WizardProps) {
     queryFn: ({ signal }) => readState(services, tenant.id, signal),
   })
   const heading = useHeading(`Restore – ${tenant.name}`, stepName ?? 'choose')
-  const validation = useValidation({ services, isUndo: false, draft, changeDraft })
+  const validation = useValidation({
+    services,
+    isUndo: false,
+    isPartial: draft.choices.scope === 'rows',
+    draft,
+    changeDraft,
+  })
   const options = toOptions(draft.choices, ticked)
   const asked = JSON.stringify(options)
   const validated = useRef<string | null>(null)
@@ -309,8 +315,8 @@ function isOutdated(plan: Validation | null): boolean {
   return plan !== null && Date.now() - plan.validatedAt.getTime() > PLAN_MS
 }
 
-function summaryOf({ report }: Validation): string {
-  return describeChanges(addUp(report), { tense: 'would', isUndo: false })
+function summaryOf({ report, isPartial }: Validation): string {
+  return describeChanges(addUp(report, { isPartial }), { tense: 'would', isUndo: false })
 }
 
 /** What was rehearsed, in earnest. */

@@ -84,6 +84,7 @@ function Way(props: WayProps) {
         {...props}
         key={launch?.key ?? lostKey ?? runId}
         isUndo
+        undone={restore.data ?? null}
         backup={null}
         launch={launch}
         lostKey={lostKey}
@@ -170,7 +171,13 @@ function UndoPlan(props: WayProps & { restore: Restore; onLaunch: (launch: Launc
   const [draft, changeDraft] = useUndoDraft(place)
   const [isAsking, setAsking] = useState(false)
   const heading = useHeading(`Undo a restore – ${tenant.name}`, 'undo')
-  const { state, start, answer } = useValidation({ services, isUndo: true, draft, changeDraft })
+  const { state, start, answer } = useValidation({
+    services,
+    isUndo: true,
+    isPartial: true,
+    draft,
+    changeDraft,
+  })
 
   const toErrand = useCallback(
     (decisions: readonly Decision[]): Errand => {
@@ -334,7 +341,7 @@ function UndoPlan(props: WayProps & { restore: Restore; onLaunch: (launch: Launc
 }
 
 function summarize({ report }: Validation): string {
-  return describeChanges(addUp(report), { tense: 'would', isUndo: true })
+  return describeChanges(addUp(report, { isPartial: true }), { tense: 'would', isUndo: true })
 }
 
 function Planned({
@@ -385,7 +392,7 @@ function Planned({
               Nothing has been written yet.
             </Text>
           </div>
-          <PlanTable report={report} isUndo isDone={false} isNarrow={isNarrow} />
+          <PlanTable report={report} isUndo isPartial isNarrow={isNarrow} />
         </>
       )}
       {isPossible && decisions.length > 0 && (
@@ -453,13 +460,13 @@ function UndoQuestion({
           Undo the {noun} of <Time value={restore.completedAt ?? restore.createdAt} />?
         </>
       }
-      classNames={{ title: shared.dialogTitle }}
+      classNames={{ title: classes.dialogTitle }}
       closeButtonProps={{ 'aria-label': 'Close' }}
       size="md"
     >
       <div className={classes.foot}>
         <Text size="sm">{summarize(plan)}</Text>
-        <ul className={classes.facts}>
+        <ul className={`${classes.facts} ${classes.small}`}>
           {isEverything && (
             <Fact icon="cross" tone="loss">
               <strong>What was written since the {noun} is dropped.</strong>

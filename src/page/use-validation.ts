@@ -29,11 +29,14 @@ const TOLD_EVERY_MS = 120
 export function useValidation({
   services,
   isUndo,
+  isPartial,
   draft,
   changeDraft,
 }: {
   services: PageServices
   isUndo: boolean
+  /** About single rows. */
+  isPartial: boolean
   draft: Pick<Draft, 'picks' | 'rehearsals'>
   changeDraft: (change: Partial<Pick<Draft, 'picks' | 'rehearsals'>>) => void
 }) {
@@ -64,6 +67,7 @@ export function useValidation({
       setState({ status: 'running', step: null, startedAt, wait: null, before: from.before })
       void validate({
         isUndo,
+        isPartial,
         known: from.known,
         picks: latest.current.draft.picks,
         tables: from.before?.report.tables.map(({ name }) => name) ?? [],
@@ -84,7 +88,7 @@ export function useValidation({
         },
       )
     },
-    [services, isUndo],
+    [services, isUndo, isPartial],
   )
 
   return {

@@ -11,6 +11,8 @@ export interface Validation {
   /** Exactly what was rehearsed; the real one must ask the same. */
   errand: Errand
   validatedAt: Date
+  /** It was about single rows, so what is not touched was not counted. */
+  isPartial: boolean
 }
 
 /** Answers give new answers to give; a plan that still asks after so many would ask for ever. */
@@ -18,6 +20,7 @@ const MOST_ROUNDS = 8
 
 export interface ValidationInput {
   isUndo: boolean
+  isPartial: boolean
   /** Decisions from before, with an answer that a person changed. */
   known: readonly Decision[]
   picks: Readonly<Record<string, string>>
@@ -34,7 +37,7 @@ export interface ValidationInput {
  * `RequestFailed`.
  */
 export async function validate(input: ValidationInput): Promise<Validation> {
-  const { isUndo, picks, toErrand, rehearse } = input
+  const { isUndo, isPartial, picks, toErrand, rehearse } = input
   let { tables } = input
   let decisions: Decision[] = [...input.known]
   const firstRound = Math.max(0, ...decisions.map(({ round }) => round + 1))
@@ -48,7 +51,8 @@ export async function validate(input: ValidationInput): Promise<Validation> {
     const settled = settleBlockers(decisions, report.blockers, { picks, round, isUndo })
     decisions = settled.decisions
     if (!settled.hasNewAnswers || round - firstRound >= MOST_ROUNDS) {
-      return { report, decisions, obstacles: settled.obstacles, errand, validatedAt: new Date() }
+      const { obstacles } = settled
+      return { report, decisions, obstacles, errand, validatedAt: new Date(), isPartial }
     }
   }
 }
@@ -68,7 +72,10 @@ export interface Totals {
 }
 
 /** The sums over all tables. */
-export function addUp({ tables }: Pick<Report, 'tables'>): Totals {
+export function addUp(
+  { tables }: Pick<Report, 'tables'>,
+  { isPartial = false }: { isPartial?: boolean } = {},
+): Totals {
   const sum = (of: (table: Report['tables'][number]) => number) =>
     tables.reduce((total, table) => total + of(table), 0)
   const inserted = sum((table) => table.inserted)
@@ -78,7 +85,7 @@ export function addUp({ tables }: Pick<Report, 'tables'>): Totals {
     inserted,
     updated,
     deleted,
-    untouched: sum(({ unchanged, kept }) => unchanged + kept),
+    untouched: isPartial ? 0 : sum(({ unchanged, kept }) => unchanged + kept),
     written: inserted + updated + deleted,
   }
 }

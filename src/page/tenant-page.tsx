@@ -35,7 +35,7 @@ const VIEWS = {
   undo: lazy(() => import('./undo-view.tsx')),
 }
 
-const NO_VIEW = { view: null, backup: null, with: null, run: null, restore: null }
+const NO_VIEW = { view: null, backup: null, with: null, run: null, restore: null, step: null }
 
 /** The page of one tenant: the list with everything around it, or one of the views. */
 export function TenantPage({ services, tenant }: { services: PageServices; tenant: Tenant }) {

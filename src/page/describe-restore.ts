@@ -100,7 +100,7 @@ export function describeChanges(totals: Totals, words: { tense: Tense; isUndo: b
   return `${changes.join(', ')}.${stay}`
 }
 
-export interface AnswerWords {
+interface AnswerWords {
   answer: Answer
   label: string
   /** What it costs. */

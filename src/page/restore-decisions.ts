@@ -218,7 +218,7 @@ export function answerDecision(
 }
 
 /** Tables that are left as they are today, by answer. */
-export function leftOut(decisions: readonly Decision[]): Set<string> {
+function leftOut(decisions: readonly Decision[]): Set<string> {
   return new Set(
     decisions
       .filter(({ answer }) => answer === 'leave_table')

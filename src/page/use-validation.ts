@@ -1,3 +1,4 @@
+import { useQueryClient } from '@tanstack/react-query'
 import { useCallback, useEffect, useRef, useState } from 'react'
 import { type PageServices, RequestFailed } from './call-function.ts'
 import type { Draft } from './restore-choices.ts'
@@ -40,6 +41,7 @@ export function useValidation({
   draft: Pick<Draft, 'picks' | 'rehearsals'>
   changeDraft: (change: Partial<Pick<Draft, 'picks' | 'rehearsals'>>) => void
 }) {
+  const queries = useQueryClient()
   const [state, setState] = useState<ValidationState>({ status: 'none' })
   const current = useRef<{ controller: AbortController; toErrand: ToErrand } | null>(null)
   const latest = useRef({ draft, changeDraft })
@@ -84,11 +86,16 @@ export function useValidation({
         },
         (error: unknown) => {
           clearTimeout(timer)
-          if (!signal.aborted) setState({ status: 'failed', error, before: from.before })
+          if (signal.aborted) return
+          setState({ status: 'failed', error, before: from.before })
+          // The frame watches queries: the next that is refused asks the person to sign in.
+          if (error instanceof RequestFailed && error.code === 'not_signed_in') {
+            void queries.refetchQueries({ type: 'active' })
+          }
         },
       )
     },
-    [services, isUndo, isPartial],
+    [services, queries, isUndo, isPartial],
   )
 
   return {

@@ -174,7 +174,7 @@ const REFUSALS: Refusal[] = [
   {
     name: 'an endless body is refused',
     handler: daily,
-    options: () => ({ ...cron(), body: { note: 'x'.repeat(100_000) } }),
+    options: () => ({ ...cron(), body: { note: 'x'.repeat(1_100_000) } }),
     ...{ status: 400, code: 'invalid_request', message: /too long/ },
   },
   {

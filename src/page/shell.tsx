@@ -1,4 +1,5 @@
 import { Alert, Button, MantineProvider, Text } from '@mantine/core'
+import { isAuthRetryableFetchError } from '@supabase/auth-js'
 import { lazy, Suspense, useEffect, useRef, useState } from 'react'
 import { BrowserRouter, Navigate, Outlet, Route, Routes, useLocation } from 'react-router'
 import * as z from 'zod/mini'
@@ -66,8 +67,7 @@ function Application({ url, publishableKey }: { url: string; publishableKey: str
               <TenantBackupRestore
                 supabase={supabase}
                 functionsUrl="/.netlify/functions"
-                // Where the session can't be renewed, the client says that it has ended.
-                onSignInRequired={() => void supabase.auth.refreshSession()}
+                onSignInRequired={() => void renewSession(supabase)}
               />
             }
           />
@@ -76,6 +76,13 @@ function Application({ url, publishableKey }: { url: string; publishableKey: str
       </Routes>
     </BrowserRouter>
   )
+}
+
+/** Somebody was refused. A session that can't be renewed is ended, which asks the person to sign in again. */
+async function renewSession(supabase: PageClient): Promise<void> {
+  const { error } = await supabase.auth.refreshSession()
+  if (error === null || isAuthRetryableFetchError(error)) return
+  await supabase.auth.signOut({ scope: 'local' })
 }
 
 /** The demonstration has one page; what stands behind the address goes along. */

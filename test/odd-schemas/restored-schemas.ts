@@ -66,7 +66,7 @@ export const BUSY: RestoredSchema = {
 /** Where the application's own deletes leave rows behind that nobody owns any more. */
 export const ORPHANING: RestoredSchema = {
   shape:
-    'keys set to null, keys that cascade, deferrable and excluding constraints, children without a key',
+    'keys set to null, keys that cascade, deferrable and excluding constraints, children without a key, each twice',
   sql: `
     create table orgs (id int primary key);
     create table lists (id int primary key, org_id int not null references orgs on delete cascade, name text);
@@ -81,7 +81,7 @@ export const ORPHANING: RestoredSchema = {
     insert into orgs values (1), (2);
     insert into lists select i, i % 2 + 1, 'list ' || i from generate_series(1, 8) i;
     insert into cards select i, i % 8 + 1, i / 8, 'card ' || i from generate_series(1, 40) i;
-    insert into stickers select i % 40 + 1, 'k' || i % 3 from generate_series(1, 80) i;
+    insert into stickers select i % 40 + 1, 'k' || i % 4 from generate_series(1, 80) i;
     insert into stickers values (null, 'k1');
     insert into remarks select i, i % 40 + 1, 'remark' from generate_series(1, 60) i;
     insert into remarks values (99, null, 'nobody’s');

@@ -206,6 +206,8 @@ async function doStep(
     attempt(session, `update ${relationOf(table)} t set ${set} where ${some}`, [trial.tenant])
   switch (step.kind) {
     case 'delete':
+      // With the root nearly everything would be gone, and nothing left to damage: `deleteRoot` does that.
+      if (table.class === 'root') return 0
       return attempt(session, `delete ${table.from} t where ${some}`, [trial.tenant])
     case 'update':
       return column === undefined ? 0 : update(`${name} = ${changed(table, column, step)}`)
@@ -237,7 +239,7 @@ function changed(table: DamagedTable, column: Column, step: Step): string {
   if (isNumber && table.pathColumns.includes(column.name)) return name
   if (isNumber) return `${name} + ${1 + (step.row % 3)}`
   if (/^(text|character varying)$/.test(column.type)) return `${name} || '*${step.row}'`
-  if (/^(date|timestamp)/.test(column.type)) return `${name} + interval '1 day'`
+  if (/^(date$|timestamp)/.test(column.type)) return `${name} + interval '1 day'`
   if (column.type === 'boolean') return `not ${name}`
   if (column.type === 'jsonb') return `'{"damaged": [null, ${step.row}]}'::jsonb`
   if (column.type.endsWith('[]')) return `${name} || ${name}`
@@ -270,7 +272,7 @@ function fresh(column: Column, step: Step): string {
   if (/^(smallint|integer|bigint|numeric)/.test(column.type))
     return `${name} + ${1000 + (step.row % 7)}`
   if (column.type === 'uuid') return `md5(${name}::text || '${step.row}')::uuid`
-  if (/^(date|timestamp)/.test(column.type)) return `${name} + interval '1000 days'`
+  if (/^(date$|timestamp)/.test(column.type)) return `${name} + interval '1000 days'`
   return `${name} || '${step.row % 10}'`
 }
 

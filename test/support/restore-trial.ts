@@ -161,6 +161,19 @@ export function countWrites(result: RestoreResult): number {
   )
 }
 
+const hasWarning = (result: RestoreResult, warning: RegExp) =>
+  result.tables.some(({ warnings }) => warnings.some((text) => warning.test(text)))
+
+/** Newer rows of nobody came back with their owner: told, and gone with the next restore. */
+export function hasRegained(result: RestoreResult): boolean {
+  return hasWarning(result, /become the tenant's again/)
+}
+
+/** Rows of nobody were put aside: they are in no safety backup, and the undo alone brings them back. */
+export function hasReleased(result: RestoreResult): boolean {
+  return hasWarning(result, /put aside/)
+}
+
 /** The answer for one table, with the counts of rows alone. */
 export function countsOf(result: RestoreResult, table: string) {
   const found = result.tables.find(({ name }) => name === table)

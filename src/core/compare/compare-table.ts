@@ -121,6 +121,8 @@ async function stageTyped(
     backup: table,
     shared,
     changedTypes,
+    // Whatever the reason, such a table is compared by text (isUnreadable).
+    hasChanged: false,
     staged,
     action: null,
     onRows,

@@ -1,4 +1,5 @@
 import type { Readable, Writable } from 'node:stream'
+import { setTimeout as sleep } from 'node:timers/promises'
 import pg from 'pg'
 import { from as copyFrom, to as copyTo } from 'pg-copy-streams'
 import { BackupError } from '../errors.ts'
@@ -18,6 +19,7 @@ export interface DatabaseOptions {
 
 const CONTROL_SESSIONS = 2
 const CONNECT_TIMEOUT_MS = 15_000
+const CLOSE_TIMEOUT_MS = 1_000
 
 /**
  * Opens a database lazily: nothing is connected before the first statement. Every value arrives as
@@ -62,7 +64,7 @@ export function connectDatabase({
           client.release()
           return result
         } catch (error) {
-          client.release(true)
+          await closeSession(client)
           throw error
         }
       } catch (error) {
@@ -168,6 +170,18 @@ async function leaseClient(pool: pg.Pool): Promise<pg.PoolClient> {
       if (idle === 0) throw error
     }
   }
+}
+
+/**
+ * Ends a session whose work failed. The server closes the connection when its locks are let go, so whoever
+ * tries again at once does not find them held by nobody.
+ */
+async function closeSession(client: pg.PoolClient): Promise<void> {
+  const isGone = client.connection.stream.destroyed
+  const isClosed = new Promise<void>((resolve) => client.once('end', resolve))
+  client.release(true)
+  if (isGone) return
+  await Promise.race([isClosed, sleep(CLOSE_TIMEOUT_MS, undefined, { ref: false })])
 }
 
 /** Temp objects could stand in for real ones, session locks would outlive their work. */

@@ -28,12 +28,14 @@ export interface RefusedRows {
   table: StagedTable
   constraint: string | null
   state: string
+  /** By something that the table calls when it is written (a trigger, a check's function), not by the table. */
+  isWithin: boolean
   rows: string[]
 }
 
-export const CREATE_REFUSED =
-  'create temp table tenantkeep_refused (table_no int, row_no bigint, state text, constraint_name text)'
-const REFUSED = 'pg_temp.tenantkeep_refused'
+export const CREATE_REFUSED = `create temp table tenantkeep_refused
+  (table_no int, row_no bigint, state text, constraint_name text, is_within boolean)`
+export const REFUSED = 'pg_temp.tenantkeep_refused'
 
 export interface ApplyOptions {
   tables: readonly StagedTable[]
@@ -53,11 +55,14 @@ export interface ApplyOptions {
 export async function applyPlan(session: Queryable, options: ApplyOptions): Promise<RefusedRows[]> {
   const { tables } = options
   await session.query(`truncate ${REFUSED}`)
-  for (const table of tables) await releaseRows(session, table, options)
-  for (const table of tables.toReversed()) await deleteRows(session, table)
+  const countsOf = new Map<StagedTable, Counts>()
+  for (const table of tables) countsOf.set(table, await countActions(session, table))
+  const countsIn = (table: StagedTable) => countsOf.get(table) ?? {}
+  for (const table of tables) await releaseRows(session, table, countsIn(table), options)
+  for (const table of tables.toReversed()) await deleteRows(session, table, countsIn(table))
   const done: StagedTable[] = []
   for (const table of tables) {
-    const counts = await countActions(session, table)
+    const counts = countsIn(table)
     const rowsTotal = (counts.insert ?? 0) + (counts.update ?? 0) + (counts.replace ?? 0)
     if (rowsTotal > 0) {
       options.onTable(table.live.label, 0, rowsTotal)
@@ -73,10 +78,10 @@ export async function applyPlan(session: Queryable, options: ApplyOptions): Prom
   return retryRefused(session, done)
 }
 
-export async function countActions(
-  session: Queryable,
-  table: StagedTable,
-): Promise<Partial<Record<string, number>>> {
+/** Staged rows by action. */
+type Counts = Partial<Record<string, number>>
+
+export async function countActions(session: Queryable, table: StagedTable): Promise<Counts> {
   const { rows } = await session.query<{ action: string; count: string }>(
     `select ${ACTION} as action, count(*) from ${table.staged} where ${ACTION} is not null group by 1`,
   )
@@ -87,9 +92,9 @@ export async function countActions(
 async function releaseRows(
   session: Queryable,
   table: StagedTable,
+  { release = 0 }: Counts,
   { tenantId, restoreId }: ApplyOptions,
 ): Promise<void> {
-  const { release = 0 } = await countActions(session, table)
   if (release === 0) return
   const { rows } = await asWorker(session, () =>
     session.query<{ released: string }>(
@@ -100,15 +105,25 @@ async function releaseRows(
   requireCount(Number(rows[0]?.released), release)
 }
 
-async function deleteRows(session: Queryable, table: StagedTable): Promise<void> {
-  const counts = await countActions(session, table)
+async function deleteRows(session: Queryable, table: StagedTable, counts: Counts): Promise<void> {
   const planned = (counts.delete ?? 0) + (counts.replace ?? 0)
   if (planned === 0) return
-  const { rowCount } = await session.query(
-    `delete ${relationOf(table)} as t using ${table.staged} as s
-     where s.${ACTION} in ('delete', 'replace') and ${sameRow(table)}`,
+  const rows = `select * from ${table.staged} where ${ACTION} in ('delete', 'replace')`
+  const written = await writeAll(session, table, {
+    planned,
+    isLast: false,
+    all: `delete ${relationOf(table)} as t using ${table.staged} as s
+      where s.${ACTION} in ('delete', 'replace') and ${sameRow(table)}`,
+    rows,
+    one: `delete ${relationOf(table)} as t where ${sameRow(table)}`,
+  })
+  if (written === planned) return
+  // What could not go can't come again either.
+  await session.query(
+    `update ${table.staged} set ${ACTION} = 'refused'
+     where ${ACTION} in ('delete', 'replace')
+       and ${ROW} in (select row_no from ${REFUSED} where table_no = ${table.index})`,
   )
-  requireCount(rowCount, planned)
 }
 
 async function updateRows(
@@ -224,13 +239,17 @@ function isRefusal(error: unknown, isLast: boolean): boolean {
   return /^(22|23|42501|P0|44)/.test(sqlstateOf(error) ?? '')
 }
 
-/** A block of the database's own language: each row in a subtransaction of its own, refusals noted. */
+/**
+ * A block of the database's own language: each row in a subtransaction of its own, refusals noted. Where the
+ * error comes from within, its context names that first, line by line, and our statement only then.
+ */
 function tryEach(table: StagedTable, rows: string, one: string): string {
   const body = `
     declare
       s record;
       tenantkeep_state text;
       tenantkeep_named text;
+      tenantkeep_context text;
       tenantkeep_written bigint;
     begin
       for s in ${rows} loop
@@ -242,14 +261,15 @@ function tryEach(table: StagedTable, rows: string, one: string): string {
           end if;
         exception when others then
           get stacked diagnostics tenantkeep_state = returned_sqlstate,
-            tenantkeep_named = constraint_name;
+            tenantkeep_named = constraint_name, tenantkeep_context = pg_exception_context;
           if tenantkeep_state !~ '^(22|23|42501|P0|44)' then
             raise;
           end if;
           if tenantkeep_named = '' then
             get stacked diagnostics tenantkeep_named = column_name;
           end if;
-          insert into ${REFUSED} values (${table.index}, s.${ROW}, tenantkeep_state, nullif(tenantkeep_named, ''));
+          insert into ${REFUSED} values (${table.index}, s.${ROW}, tenantkeep_state, nullif(tenantkeep_named, ''),
+            strpos(split_part(tenantkeep_context, ${quoteLiteral(one)}, 1), chr(10)) > 0);
         end;
       end loop;
     end`
@@ -272,8 +292,12 @@ async function retryRefused(
   for (const table of tables) {
     if (!first.some(({ table_no }) => table_no === table.index)) continue
     await session.query(
-      `create temp table tenantkeep_again as select row_no from ${REFUSED} where table_no = ${table.index};
-       delete from ${REFUSED} where table_no = ${table.index}`,
+      `create temp table tenantkeep_again as
+         select s.${ROW} as row_no from ${table.staged} as s
+         where s.${ACTION} in ('update', 'insert', 'replace')
+           and s.${ROW} in (select row_no from ${REFUSED} where table_no = ${table.index});
+       delete from ${REFUSED} where table_no = ${table.index}
+         and row_no in (select row_no from pg_temp.tenantkeep_again)`,
     )
     for (const action of ['update', 'insert', 'replace'] as const) {
       const rows = `select * from ${table.staged}
@@ -286,16 +310,17 @@ async function retryRefused(
     table_no: number
     state: string
     constraint_name: string | null
+    is_within: boolean
     rows: string[]
   }>(
-    `select table_no, state, constraint_name, array_agg(row_no::text order by row_no) as rows
-     from ${REFUSED} group by 1, 2, 3 order by 1, 2, 3`,
+    `select table_no, state, constraint_name, is_within, array_agg(row_no::text order by row_no) as rows
+     from ${REFUSED} group by 1, 2, 3, 4 order by 1, 2, 3, 4`,
   )
   return rows.flatMap((refused) => {
     const table = tables.find(({ index }) => index === refused.table_no)
     if (table === undefined) return []
-    const { state, constraint_name: constraint } = refused
-    return [{ table, state, constraint, rows: refused.rows }]
+    const { state, constraint_name: constraint, is_within: isWithin } = refused
+    return [{ table, state, constraint, isWithin, rows: refused.rows }]
   })
 }
 

@@ -14,26 +14,31 @@ const WRITTEN = `('insert', 'update', 'replace', 'delete', 'release')`
 /** Values in samples are for reading; a longer one is cut, and says so. */
 const MOST_CHARACTERS = 2000
 
+/** The lines of a plan, made once: they are hashed and, of a real restore, stored. */
+const PLAN = 'pg_temp.tenantkeep_plan'
+export const CREATE_PLAN = 'create temp table tenantkeep_plan (line text)'
+
 /**
  * Every row that the plan names, one JSON object a line, in an order that depends on the data alone: table,
  * action, key, and the digests of its line before and after. `replace` is told as `update`, which it is to
- * everybody but the database.
+ * everybody but the database. As `hashPlan` left them.
  */
-export async function* readPlanLines(
+export function readPlanLines(
   connection: Connection,
-  tables: readonly StagedTable[],
   signal?: AbortSignal,
 ): AsyncGenerator<Buffer> {
-  for (const table of tables) {
-    yield* interruptibleBytes(connection.copyOut(selectPlanLines(table)), signal)
-  }
+  // A temp table that only grew gives its lines in the order in which they came.
+  return interruptibleBytes(
+    connection.copyOut(`copy (select line from ${PLAN}) to stdout ${RAW_LINES}`),
+    signal,
+  )
 }
 
-function selectPlanLines(table: StagedTable): string {
+function insertPlanLines(table: StagedTable): string {
   const { shared, staged, live } = table
   const digest = (alias: string) => `md5(${lineOf(shared, alias)})`
   const hasKey = shared.primaryKey.length > 0
-  return `copy (
+  return `insert into ${PLAN}
     select json_build_object(
       't', ${quoteLiteral(live.label)}::text,
       'a', case s.${ACTION} when 'replace' then 'update' else s.${ACTION} end,
@@ -45,11 +50,10 @@ function selectPlanLines(table: StagedTable): string {
     left join ${staged} as b on b.${ROW} = s.${ROW} and b.${ACTION} = 'before'
       and s.${ACTION} in ('update', 'replace')
     where s.${ACTION} in ${WRITTEN}
-    order by 1
-  ) to stdout ${RAW_LINES}`
+    order by 1`
 }
 
-/** The hash of a plan: what it is made for, which columns it compares, and every line. */
+/** Writes the plan down, and hashes it: what it is made for, which columns it compares, and every line. */
 export async function hashPlan(
   connection: Connection,
   tables: readonly StagedTable[],
@@ -58,7 +62,8 @@ export async function hashPlan(
 ): Promise<string> {
   const digest = createHash('sha256')
   digest.update(canonicalize({ facts, tables: tables.map(describeShape) }) ?? '')
-  for await (const bytes of readPlanLines(connection, tables, signal)) digest.update(bytes)
+  for (const table of tables) await connection.query(insertPlanLines(table))
+  for await (const bytes of readPlanLines(connection, signal)) digest.update(bytes)
   return digest.digest('hex')
 }
 
@@ -80,11 +85,10 @@ export async function countTable(session: Queryable, table: StagedTable): Promis
   const counts = await countActions(session, table)
   const of = (...actions: string[]) =>
     actions.reduce((sum, action) => sum + (counts[action] ?? 0), 0)
-  const { rows } = await session.query<{ equal: string; skipped: string }>(
-    `select count(*) filter (where ${ACTION} is null) as equal,
-       count(*) filter (where ${ACTION} = 'skip') as skipped from ${table.staged}`,
+  const { rows } = await session.query<{ equal: string }>(
+    `select count(*) as equal from ${table.staged} where ${ACTION} is null`,
   )
-  const equal = Number(rows[0]?.equal)
+  const equal = table.rowsEqual + Number(rows[0]?.equal)
   const updated = of('update', 'replace')
   const skipped = of('skip')
   const deleted = of('delete')

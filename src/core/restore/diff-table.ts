@@ -21,6 +21,8 @@ export interface StagedTable {
   rowsInBackup: number
   /** Live rows at the time of the look. */
   rowsLive: number
+  /** Rows that proved equal and are staged no more; those that are still there have no action. */
+  rowsEqual: number
   /** The number of the next row that is added to the staged table. */
   nextRow: number
 }
@@ -41,6 +43,14 @@ export const SCOPE = 'pg_temp.tenantkeep_scope'
 export const CREATE_SCOPE =
   'create temp table tenantkeep_scope (table_no int, key jsonb, action text, before text, after text)'
 
+/** From how many rows on it is worth a moment to get rid of those that are equal. */
+const MANY_ROWS = 10_000
+
+/** Rows of one table that differ: the number of the staged one, the place of the live one. */
+const DIFFERENCES = 'pg_temp.tenantkeep_differences'
+export const CREATE_DIFFERENCES = `create temp table tenantkeep_differences
+  (${ROW} bigint, ${TABLEOID} oid, ${CTID} tid, ${XMIN} xid)`
+
 /** Marks every staged row and adds the live rows that change or go. */
 export async function diffTable(
   session: Queryable,
@@ -48,7 +58,29 @@ export async function diffTable(
   choices: DiffChoices,
 ): Promise<void> {
   await markRows(session, table, choices)
-  await session.query(`analyze ${table.staged}`)
+  if (!choices.isScoped && table.rowsInBackup >= MANY_ROWS) await dropEqualRows(session, table)
+  // Rows that were staged as what they are stay as they are.
+  if (table.rowsLive > 0 || choices.isScoped) await session.query(`analyze ${table.staged}`)
+}
+
+/**
+ * What is equal is needed no more, and everything from here on reads the whole staged table time and again.
+ * A table is made for it and gone at once, since it takes locks as any other: so only where it is worth it.
+ */
+async function dropEqualRows(session: Queryable, table: StagedTable): Promise<void> {
+  const { staged } = table
+  const { rows } = await session.query<{ equal: string; differ: string }>(
+    `select count(*) filter (where ${ACTION} is null) as equal, count(${ACTION}) as differ from ${staged}`,
+  )
+  const equal = Number(rows[0]?.equal)
+  if (equal < Number(rows[0]?.differ)) return
+  await session.query(
+    `create temp table tenantkeep_differ as select * from ${staged} where ${ACTION} is not null;
+     truncate ${staged};
+     insert into ${staged} select * from pg_temp.tenantkeep_differ;
+     drop table pg_temp.tenantkeep_differ`,
+  )
+  table.rowsEqual = equal
 }
 
 /** How many of the keys that the scope names for a table have no row in the backup, nor a live one. */
@@ -80,44 +112,57 @@ async function markRows(
   await diffByKey(session, table, choices)
 }
 
+/**
+ * One join over both sides notes what differs, in the order in which it comes; everything else is done with
+ * those few. The snapshot stands still, so a live row is found again by its place.
+ */
 async function diffByKey(
   session: Queryable,
   table: StagedTable,
   choices: DiffChoices,
 ): Promise<void> {
   const { staged, shared } = table
-  const live = liveRows(table.live)
-  const key = equalKey(shared, 's', 'live')
-  if (table.rowsLive > 0) {
-    const differs = rowsDiffer(shared, comparedColumns(shared), 's', 'live')
-    if (differs !== null) {
-      await session.query(
-        `update ${staged} as s
-         set ${ACTION} = '${choices.changed === 'restore' ? 'update' : 'skip'}',
-           ${TABLEOID} = live.${TABLEOID}, ${CTID} = live.${CTID}, ${XMIN} = live.${XMIN}
-         from ${live} where ${key} and s.${ACTION} is null and ${differs}`,
-      )
-    }
+  const missing = choices.missing === 'restore' ? 'insert' : 'skip'
+  const changed = choices.changed === 'restore' ? 'update' : 'skip'
+  if (table.rowsLive === 0) {
+    await session.query(
+      `update ${staged} set ${ACTION} = '${missing}'
+       where coalesce(${ACTION}, 'insert') = 'insert' and ${ACTION} is distinct from '${missing}'`,
+    )
+    return
   }
-  // So that what follows is planned on how many rows differ.
-  await session.query(`analyze ${staged}`)
-  await session.query(
-    `update ${staged} as s set ${ACTION} = '${choices.missing === 'restore' ? 'insert' : 'skip'}'
-     where coalesce(s.${ACTION}, 'insert') = 'insert'
-       and s.${ACTION} is distinct from '${choices.missing === 'restore' ? 'insert' : 'skip'}'
-       and not exists (select from ${live} where ${key})`,
-  )
-  await addLiveRows(session, table, {
-    action: 'before',
-    rowNumber: `s.${ROW}`,
-    from: `${staged} as s join ${live} on ${key} and s.${ACTION} = 'update'`,
-  })
-  if (choices.newer === 'keep') return
+  const differs = rowsDiffer(shared, comparedColumns(shared), 's', 'live') ?? 'false'
   const scope = choices.isScoped ? ` and ${isInScope(table, 'live', 'insert')}` : ''
+  const isNewer = choices.newer === 'keep' ? 'false' : `s.${ROW} is null${scope}`
+  await session.query(
+    `truncate ${DIFFERENCES};
+     insert into ${DIFFERENCES}
+     select s.${ROW}, live.${TABLEOID}, live.${CTID}, live.${XMIN}
+     from ${staged} as s full join ${liveRows(table.live)} on ${equalKey(shared, 's', 'live')}
+     where (s.${ROW} is not null and s.${ACTION} is null and (live.${CTID} is null or (${differs})))
+       or (${isNewer});
+     analyze ${DIFFERENCES}`,
+  )
+  await session.query(
+    `update ${staged} as s
+     set ${ACTION} = case when d.${CTID} is null then '${missing}' else '${changed}' end,
+       ${TABLEOID} = d.${TABLEOID}, ${CTID} = d.${CTID}, ${XMIN} = d.${XMIN}
+     from ${DIFFERENCES} as d where d.${ROW} = s.${ROW}`,
+  )
+  const from = `${DIFFERENCES} as d
+    join ${liveRows(table.live)} on live.${CTID} = d.${CTID} and live.${TABLEOID} = d.${TABLEOID}`
+  if (changed === 'update') {
+    await addLiveRows(session, table, {
+      action: 'before',
+      rowNumber: `d.${ROW}`,
+      from: `${from} where d.${ROW} is not null`,
+    })
+  }
+  if (choices.newer === 'keep') return
   await addLiveRows(session, table, {
     action: 'delete',
     rowNumber: null,
-    from: `${live} where not exists (select from ${staged} as s where ${key})${scope}`,
+    from: `${from} where d.${ROW} is null`,
   })
 }
 
@@ -285,18 +330,37 @@ export function liveRows(table: ProtectedTable): string {
   return `(select ${[...columns, place].join(', ')} ${table.from} where ${table.rowExpression}) as live`
 }
 
+/** Types in which equal values are the same value. */
+const EXACT_TYPES = new Set([
+  'smallint',
+  'integer',
+  'bigint',
+  'boolean',
+  'uuid',
+  'date',
+  'timestamp without time zone',
+  'timestamp with time zone',
+  'bytea',
+])
+
 /**
  * Whether two aliases have the same primary key. Types of extensions are compared as records, by their default
- * operator class: their `=` is found only where the search path and the role's rights lead to it.
+ * operator class: their `=` is found only where the search path and the role's rights lead to it. Where keys
+ * can be equal and not the same (letters' case, zeros behind the point), the texts must be the same too: such
+ * rows are two, one that goes and one that comes.
  */
 export function equalKey(table: ProtectedTable, left: string, right: string): string {
   return table.primaryKey
     .map(({ name }) => {
       const column = table.columns.find((candidate) => candidate.name === name)
       const pair = [left, right].map((alias) => `${alias}.${quoteIdentifier(name)}`)
-      if (column?.encoding === 'scalar') return pair.join(' = ')
-      // One side may still be a domain.
-      return pair.map((value) => `row(coalesce(${value}, null))::record`).join(' = ')
+      const isEqual =
+        column?.encoding === 'scalar'
+          ? pair.join(' = ')
+          : // One side may still be a domain.
+            pair.map((value) => `row(coalesce(${value}, null))::record`).join(' = ')
+      if (EXACT_TYPES.has(column?.type ?? '')) return isEqual
+      return `${isEqual} and ${pair.map((value) => `${value}::text collate "C"`).join(' = ')}`
     })
     .join(' and ')
 }

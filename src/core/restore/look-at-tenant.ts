@@ -10,12 +10,14 @@ import type { SummaryTable } from '../backup/summary.ts'
 import { copySafetyBackup, type SafetyBackup } from '../backup/take-safety-backup.ts'
 import type { Connection, Queryable } from '../database/database.ts'
 import { BackupError } from '../errors.ts'
+import { interruptible } from '../interruptible.ts'
 import type { Services } from '../services.ts'
 import { quoteIdentifier } from '../tables/quote-identifier.ts'
 import { CREATE_REFUSED } from './apply-plan.ts'
 import { asWorker } from './as-worker.ts'
-import { countTable, hashPlan, sampleRows } from './describe-plan.ts'
+import { CREATE_PLAN, countTable, hashPlan, sampleRows } from './describe-plan.ts'
 import {
+  CREATE_DIFFERENCES,
   CREATE_SCOPE,
   countUnknownKeys,
   type DiffChoices,
@@ -82,7 +84,10 @@ class Looker {
     const { tenantId, source, options, isDryRun, undo } = this.#input
     const connection = this.#connection
     this.#tell('locking')
-    const settings = await readBackupSettings(this.#services.tenants.catalog)
+    const settings = await interruptible(
+      readBackupSettings(this.#services.tenants.catalog),
+      this.#input.signal,
+    )
     const snapshot = await openSnapshot(connection, {
       tenantId,
       lockTimeoutMs: settings.lock_timeout_ms,
@@ -103,7 +108,9 @@ class Looker {
     if (blockers.length > 0 && !isDryRun) throw schemaChanged(schemaChanges)
 
     const { safety, digests } = await this.#readLive(snapshot, settings.max_row_bytes)
-    await connection.query(`${CREATE_LINES}; ${CREATE_SCOPE}; ${CREATE_REFUSED}`)
+    await connection.query(
+      [CREATE_LINES, CREATE_SCOPE, CREATE_DIFFERENCES, CREATE_PLAN, CREATE_REFUSED].join('; '),
+    )
     const stage = (label: string, isForced: boolean) =>
       this.#stage(label, { snapshot, constraints, schemaChanges, functionOwner, isForced })
     await undo?.rows?.loadScope(connection, (label) => indexOf(snapshot, label))
@@ -224,6 +231,7 @@ class Looker {
       index,
       rowsInBackup: backup.rows,
       rowsLive,
+      rowsEqual: 0,
       nextRow: backup.rows + 1,
     }
     await connection.query(
@@ -241,6 +249,9 @@ class Looker {
           .filter(({ name }) => name.startsWith(`changed_type:${label}.`))
           .map(({ name }) => name.slice(`changed_type:${label}.`.length)),
       ),
+      hasChanged:
+        !this.#input.source.isPlainJson &&
+        backup.fingerprint !== snapshot.columnFingerprints.get(label),
       action:
         rowsLive === 0 && !choices.isScoped && choices.missing === 'restore' ? 'insert' : null,
       onRows: (rowsDone) =>
@@ -267,7 +278,8 @@ class Looker {
     if (undo?.rows !== undefined) {
       return { missing: 'restore', changed: 'restore', newer: 'restore', isScoped: true }
     }
-    const keys = options.rows === null ? undefined : (options.rows[label] ?? [])
+    const { rows } = options
+    const keys = rows !== null && Object.hasOwn(rows, label) ? rows[label] : undefined
     const isOutside = isForced && !this.#isInScope(label)
     if (keys !== undefined && keys.length > 0) await this.#loadKeys(table, keys)
     return {

@@ -6,12 +6,12 @@ import type { Queryable } from '../database/database.ts'
 import { hasSqlstate } from '../database/sqlstates.ts'
 import { BackupError } from '../errors.ts'
 import { quoteLiteral } from '../tables/quote-identifier.ts'
-import { countActions } from './apply-plan.ts'
+import { countActions, REFUSED } from './apply-plan.ts'
 import { asWorker } from './as-worker.ts'
 import { comparedColumns, equalKey, liveRows, rowsDiffer, type StagedTable } from './diff-table.ts'
 import type { Constraints, ForeignKey, UniqueKey } from './read-constraints.ts'
 import type { Blocker } from './restore-result.ts'
-import { ACTION } from './staged-table.ts'
+import { ACTION, ROW } from './staged-table.ts'
 
 const FINAL = `('insert', 'update', 'replace')`
 const LOCK_TRIES = 5
@@ -118,7 +118,8 @@ async function proveWritten(session: Queryable, table: StagedTable, proof: Proof
   const { rows } = await session.query<{ count: string }>(
     `select count(*) from ${staged} as s
      join ${liveRows(live)} on ${equalKey(shared, 's', 'live')}
-     where s.${ACTION} in ${FINAL} and ${differs}`,
+     where s.${ACTION} in ${FINAL} and ${differs}
+       and not exists (select from ${REFUSED} as r where r.table_no = ${table.index} and r.row_no = s.${ROW})`,
   )
   const count = Number(rows[0]?.count)
   if (count === 0) return

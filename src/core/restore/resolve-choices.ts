@@ -7,7 +7,7 @@ import type { Queryable } from '../database/database.ts'
 import { quoteIdentifier } from '../tables/quote-identifier.ts'
 import { countActions } from './apply-plan.ts'
 import { asWorker } from './as-worker.ts'
-import { keyOf, type StagedTable } from './diff-table.ts'
+import { comparedColumns, keyOf, rowsDiffer, type StagedTable } from './diff-table.ts'
 import type { Constraints, Edge, ForeignKey, UniqueKey } from './read-constraints.ts'
 import type { RestoreOptions } from './restore-options.ts'
 import type { Blocker, RestoreResult } from './restore-result.ts'
@@ -55,6 +55,8 @@ class Resolver {
   readonly #found = new Map<string, Found>()
   readonly #warnings = new Map<string, { table: string; message: string }>()
   readonly #actions = new Map<StagedTable, Partial<Record<string, number>>>()
+  /** Tables whose rows a choice changed: some of them may now be what is there already. */
+  readonly #softened = new Set<StagedTable>()
   #hasChangedSince = false
 
   constructor(session: Queryable, plan: Plan) {
@@ -72,6 +74,7 @@ class Resolver {
       for (const foreignKey of foreignKeys) await this.#resolveReferenced(foreignKey)
       if (!this.#hasChangedSince) break
     }
+    for (const table of this.#softened) await this.#leaveEqual(table)
     const accessChanges = await this.#findAccessChanges()
     const blockers: Blocker[] = []
     for (const found of this.#found.values()) {
@@ -138,6 +141,7 @@ class Resolver {
         [[...taken]],
       )
       await this.#skip(table, taken, `('insert')`)
+      this.#softened.add(table)
       this.#noteChange()
       this.#warn(
         key.label,
@@ -230,7 +234,8 @@ class Resolver {
       (choice === 'restore' && (await this.#bringParents(foreignKey, child, missing))) ||
       (choice === 'null' && (await this.#setNull(foreignKey, child, missing)))
     if (isSettled) return
-    if (choice === 'skip') {
+    // What must name a user (a membership) is nothing without them.
+    if (choice === 'skip' || (choice === 'null' && foreignKey.isUser)) {
       this.#warn(
         child.live.label,
         `${missing.size} rows were passed over: what they point at by ${foreignKey.name} is gone.`,
@@ -298,6 +303,7 @@ class Resolver {
        where ${ROW} = any ($1::bigint[]) and ${ACTION} in ${FINAL}`,
       [[...rows]],
     )
+    this.#softened.add(child)
     this.#noteChange()
     this.#warn(
       child.live.label,
@@ -385,6 +391,18 @@ class Resolver {
       [[...rows]],
     )
     if (rowCount > 0) this.#noteChange()
+  }
+
+  /** Rows that a choice made equal to what is there need no write; else every restore would write them again. */
+  async #leaveEqual(table: StagedTable): Promise<void> {
+    const { shared, staged } = table
+    const differs = rowsDiffer(shared, comparedColumns(shared), 's', 'b')
+    if (differs === null) return
+    const { rows } = await this.#session.query<{ row_no: string }>(
+      `select s.${ROW} as row_no from ${staged} as s join ${staged} as b using (${ROW})
+       where s.${ACTION} in ('update', 'replace') and b.${ACTION} = 'before' and (${differs}) is not true`,
+    )
+    if (rows.length > 0) await this.#skip(table, new Set(rows.map((row) => row.row_no)), FINAL)
   }
 
   #noteChange(): void {

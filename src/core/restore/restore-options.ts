@@ -10,6 +10,7 @@ export const RestoreOptions = z.strictObject({
   /** Keys of rows by table label, each an object of the primary key's columns; null for all rows. */
   rows: z
     .record(z.string(), z.array(z.record(z.string(), z.string())).min(1))
+    .refine((tables) => Object.keys(tables).length > 0, 'names no table')
     .nullable()
     .default(null),
   /** Rows that the backup has and the tenant has no more. */

@@ -20,6 +20,7 @@ import type { StagedTable } from './diff-table.ts'
 import { administers, type Look, lookAtTenant } from './look-at-tenant.ts'
 import { storePlan } from './plan-document.ts'
 import { proveRestore } from './prove-restore.ts'
+import type { Constraints } from './read-constraints.ts'
 import { readKeys } from './resolve-choices.ts'
 import type { RestoreOptions } from './restore-options.ts'
 import {
@@ -81,6 +82,10 @@ const MADE_BY_OTHERS: ReadonlySet<Blocker['code']> = new Set([
   'missing_reference',
   'key_taken',
   'referenced',
+])
+/** The same, or a row that is refused however often one looks: then the last look says so. */
+const PERHAPS_MADE_BY_OTHERS: ReadonlySet<Blocker['code']> = new Set([
+  ...MADE_BY_OTHERS,
   'row_outside_tenant',
 ])
 
@@ -218,7 +223,7 @@ async function prepare(
         ...countsOf(look, table.live.label),
       })),
     },
-    lines: readPlanLines(connection, tables, signal),
+    lines: readPlanLines(connection, signal),
     signal,
   })
   await connection.query('commit')
@@ -295,7 +300,7 @@ async function act(
     lockTimeoutMs,
   })
   const blockers = mergeBlockers(look.blockers, [
-    ...(await describeRefused(connection, refused)),
+    ...(await describeRefused(connection, refused, look.constraints)),
     ...proof.blockers,
     ...(await findLockOut(connection, input, look)),
   ])
@@ -323,7 +328,8 @@ async function act(
     await connection.query('rollback')
     return result
   }
-  if (!isLast && blockers.some(({ code }) => MADE_BY_OTHERS.has(code))) {
+  const made = isLast ? MADE_BY_OTHERS : PERHAPS_MADE_BY_OTHERS
+  if (blockers.some(({ code }) => made.has(code))) {
     throw new GuardMiss('Something is in the way that was not there when the tenant was looked at.')
   }
   if (blockers.length > 0) throw restoreBlocked(blockers)
@@ -414,24 +420,38 @@ async function findLockOut(
 async function describeRefused(
   session: Queryable,
   refused: readonly RefusedRows[],
+  { sideEffects }: Constraints,
 ): Promise<Blocker[]> {
   const blockers: Blocker[] = []
-  for (const { table, constraint, state, rows } of refused) {
+  for (const { table, constraint, state, isWithin, rows } of refused) {
     const { label } = table.live
-    const isOutside = state === '42501'
+    const isForbidden = state === '42501' && isWithin
+    const isOutside = state === '42501' && !isWithin
+    const acting = sideEffects.filter((effect) => effect.label === label).map(({ name }) => name)
     const by = constraint === null ? `the database (${state})` : constraint
     blockers.push({
       code: isOutside ? 'row_outside_tenant' : 'row_refused',
       table: label,
-      constraint,
+      constraint: constraint ?? (isForbidden ? (acting[0] ?? null) : null),
       count: rows.length,
       keys: await readKeys(session, table, rows.slice(0, 20)),
-      message: isOutside
-        ? `${rows.length} rows of ${label} would not belong to this tenant: nothing that is there or restored owns them.`
-        : `${rows.length} rows of ${label} are refused by ${by}: they no longer meet what the table asks of its rows.`,
+      message: isForbidden
+        ? describeForbidden(label, rows.length, acting)
+        : isOutside
+          ? `${rows.length} rows of ${label} would not belong to this tenant: nothing that is there or restored owns them.`
+          : `${rows.length} rows of ${label} are refused by ${by}: they no longer meet what the table asks of its rows.`,
     })
   }
   return blockers
+}
+
+/** What acts within our write does so with our rights, and these end at the tenant's registered tables. */
+function describeForbidden(label: string, count: number, acting: readonly string[]): string {
+  const by =
+    acting.length === 0
+      ? 'a function that the table calls when its rows are written'
+      : `what always acts on that table (${acting.join(', ')})`
+  return `${count} rows of ${label} are refused by ${by}: the role tenantkeep_operator, which writes them, may not do what it does. Disable it for the restore, or make its function security definer.`
 }
 
 /** What the look named already is not named twice. */

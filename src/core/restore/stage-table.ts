@@ -8,7 +8,7 @@ import { BackupError } from '../errors.ts'
 import { interruptible } from '../interruptible.ts'
 import { decodeSelect, RAW_LINES, writtenColumns } from '../tables/encode-rows.ts'
 import type { Column, ProtectedTable } from '../tables/protected-table.ts'
-import { quoteIdentifier } from '../tables/quote-identifier.ts'
+import { quoteIdentifier, quoteLiteral } from '../tables/quote-identifier.ts'
 import type { BackupSource } from './backup-source.ts'
 import { ACTION, CTID, ROW, TABLEOID, XMIN } from './staged-table.ts'
 
@@ -55,6 +55,8 @@ export interface StageOptions {
   shared: ProtectedTable
   /** Columns whose type changed since: their values are read as the live type. */
   changedTypes: ReadonlySet<string>
+  /** Whether anything changed about the columns: an enum's or a domain's values too. */
+  hasChanged: boolean
   staged: string
   /** What the rows' action is before they were compared; null where that finds out. */
   action: 'insert' | null
@@ -64,8 +66,8 @@ export interface StageOptions {
 
 /**
  * Loads every part of a table from the backup into its staging table, as the operator: each part is proven
- * before its bytes reach the database, and rows are numbered from 1. Throws what the source throws, and
- * `backup_damaged` where the lines are no rows of this table.
+ * before its bytes reach the database, and rows are numbered from 1. Throws what the source throws,
+ * `backup_damaged` where the lines are no rows of this table, and `schema_changed` where they were once.
  */
 export async function loadStagedRows(
   connection: Connection,
@@ -75,10 +77,18 @@ export async function loadStagedRows(
   const columns = shared.columns.map((column) => quoteIdentifier(column.name))
   const decoded = decodeShared(options)
   let rows = 0
-  for (const part of backup.parts) {
-    const raw = await source.readPart(part, signal)
-    await copyLines(connection, blankFraming(raw), signal)
+  // The next part is fetched and proven while the database reads this one.
+  const readPart = async (part: (typeof backup.parts)[number] | undefined) =>
+    part === undefined ? null : source.readPart(part, signal)
+  let next = readPart(backup.parts[0])
+  for (const [index, part] of backup.parts.entries()) {
+    const raw = await next
+    if (raw === null) break
+    next = readPart(backup.parts[index + 1])
+    // Whoever waits for it is told.
+    next.catch(() => {})
     try {
+      await copyLines(connection, blankFraming(raw), signal)
       const { rowCount } = await connection.query(
         `insert into ${staged} (${[...columns, ROW, ACTION].join(', ')})
          select decoded.*, ${rows} + row_number() over (), ${options.action === null ? 'null' : `'${options.action}'`}
@@ -86,7 +96,7 @@ export async function loadStagedRows(
       )
       rows += rowCount
     } catch (error) {
-      throw unreadable(backup, error)
+      throw unreadable(options, error)
     }
     if (part !== backup.parts.at(-1)) await connection.query(`truncate ${LINES}`)
     options.onRows(rows)
@@ -122,7 +132,13 @@ function decodeShared({ source, backup, shared, staged, changedTypes }: StageOpt
     const encoding = source.isPlainJson ? 'scalar' : (then.get(column.name)?.encoding ?? 'scalar')
     return { ...column, encoding }
   })
-  const query = decodeSelect({ ...shared, columns }, { lines: LINES, staged })
+  const otherwise = new Map<string, string>()
+  for (const column of shared.columns) {
+    if (!changedTypes.has(column.name)) continue
+    const expression = throughText(column, then.get(column.name)?.encoding)
+    if (expression !== null) otherwise.set(column.name, expression)
+  }
+  const query = decodeSelect({ ...shared, columns }, { lines: LINES, staged, otherwise })
   // A scale that changed would make every row look different for ever.
   const rescaled = shared.columns.filter(
     (column) => changedTypes.has(column.name) && column.type.startsWith('numeric('),
@@ -135,14 +151,44 @@ function decodeShared({ source, backup, shared, staged, changedTypes }: StageOpt
   return `select ${names.join(', ')} from (${query}) as read (${shared.columns.map((column) => quoteIdentifier(column.name)).join(', ')})`
 }
 
+/**
+ * A text that holds JSON became a json column, or the other way round: read as Postgres casts them, through
+ * their text. Read as a value of JSON, a text would become a JSON string. Null where nothing of that kind
+ * changed.
+ */
+function throughText(
+  live: Column,
+  then: SummaryTable['columns'][number]['encoding'] | undefined,
+): string | null {
+  const isJson = live.type === 'json' || live.type === 'jsonb'
+  const key = quoteLiteral(live.name)
+  if (then === 'jsonb' && isJson) return `(l.line::json -> ${key})::json`
+  if (then === 'jsonb') {
+    const isText = live.type === 'text' || live.type.startsWith('character')
+    return isText ? `(l.line::json -> ${key})::text` : `p.${quoteIdentifier(live.name)}`
+  }
+  return isJson && then !== 'json' ? `(l.line::json ->> ${key})::json` : null
+}
+
 /** The database's message may quote a value, so it stays in the cause. */
-function unreadable(backup: SummaryTable, error: unknown): unknown {
+function unreadable({ backup, changedTypes, hasChanged }: StageOptions, error: unknown): unknown {
   const state = sqlstateOf(error) ?? ''
   if (!/^(22|23|42|P0)/.test(state)) return error
+  const what = `Rows of ${backup.name} can't be read as this table's rows (${state})`
+  const details = { table: backup.name, state, columns: [...changedTypes] }
+  if (!hasChanged) {
+    return new BackupError(
+      'backup_damaged',
+      `${what}: a column's type does not fit what the backup holds.`,
+      { cause: error, details },
+    )
+  }
+  const changed =
+    changedTypes.size === 0 ? 'a type has' : `the type of ${[...changedTypes].join(', ')} has`
   return new BackupError(
-    'backup_damaged',
-    `Rows of ${backup.name} can't be read as this table's rows (${state}): a column's type does not fit what the backup holds.`,
-    { cause: error, details: { table: backup.name, state } },
+    'schema_changed',
+    `${what}: ${changed} changed since the backup, and a value of then is none of it now. Nothing was restored. Restore other tables, or bring the type back.`,
+    { cause: error, details },
   )
 }
 

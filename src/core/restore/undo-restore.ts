@@ -1,6 +1,7 @@
 import { type Backup, findBackup } from '../backup/backup-record.ts'
 import type { Connection, Queryable } from '../database/database.ts'
 import { BackupError } from '../errors.ts'
+import { interruptible } from '../interruptible.ts'
 import type { Actor, Services } from '../services.ts'
 import { quoteLiteral } from '../tables/quote-identifier.ts'
 import { keyOf, lineOf, SCOPE, type StagedTable } from './diff-table.ts'
@@ -41,12 +42,15 @@ export interface UndoInput {
 export async function undoRestore(services: Services, input: UndoInput): Promise<RestoreResult> {
   const { catalog } = services.tenants
   const { tenantId, restoreId, everything, onConflict, signal, ...rest } = input
-  const restore = await findRestore(catalog, restoreId)
+  const restore = await interruptible(findRestore(catalog, restoreId), signal)
   if (restore === undefined || restore.organizationId !== tenantId) {
     throw new BackupError('restore_not_found', `There is no restore ${restoreId} of this tenant.`)
   }
-  const { planPath, planSha256, ...undoable } = await requireUndoable(catalog, restore)
-  const safety = await requireSafetyBackup(catalog, undoable.safetyBackupId)
+  const { planPath, planSha256, ...undoable } = await interruptible(
+    requireUndoable(catalog, restore),
+    signal,
+  )
+  const safety = await interruptible(requireSafetyBackup(catalog, undoable.safetyBackupId), signal)
   const source = await openBackup(services, safety, signal)
   const plan = everything
     ? undefined

@@ -92,14 +92,21 @@ export function createStaged(table: ProtectedTable, staged: string): string {
 
 /**
  * A query that reads raw lines (`lines` has one column `line text`, without the framing character) as
- * rows of the staging table that `createStaged` made, exactly as they were written. The function
- * stands in `from`: spelled `(…).*` it would run once per column.
+ * rows of the staging table that `createStaged` made, exactly as they were written; columns of
+ * `otherwise` by these expressions over `l.line` instead. The function stands in `from`: spelled `(…).*`
+ * it would run once per column.
  */
 export function decodeSelect(
   table: ProtectedTable,
-  { lines, staged }: { lines: string; staged: string },
+  {
+    lines,
+    staged,
+    otherwise,
+  }: { lines: string; staged: string; otherwise?: ReadonlyMap<string, string> },
 ): string {
-  const columns = writtenColumns(table).map((column) => decodeColumn(column))
+  const columns = writtenColumns(table).map(
+    (column) => otherwise?.get(column.name) ?? decodeColumn(column),
+  )
   return `select ${columns.join(', ')}
     from ${lines} as l, json_populate_record(null::${staged}, l.line::json) as p`
 }

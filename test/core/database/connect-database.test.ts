@@ -216,6 +216,24 @@ describe('lent sessions', () => {
     })
   })
 
+  test('are over, locks and all, when work that failed says so', async () => {
+    const isHeld: (string | undefined)[] = []
+    for (let turn = 0; turn < 30; turn += 1) {
+      const failed = database.withConnection(async (connection) => {
+        await connection.query('select pg_advisory_lock(4712)')
+        await connection.query('create temp table many as select from generate_series(1, 1000)')
+        throw new Error('Failed.')
+      })
+      await expect(failed).rejects.toThrow('Failed.')
+      const { rows } = await database.query<{ held: string }>(
+        "select count(*)::text as held from pg_locks where locktype = 'advisory' and objid = 4712",
+      )
+      isHeld.push(rows[0]?.held)
+    }
+
+    expect(new Set(isHeld)).toEqual(new Set(['0']))
+  })
+
   test('start without the temp objects, role and session locks of the last borrower', async () => {
     const single = connectDatabase({ url: testDatabase.adminUrl, dataSessions: 1 })
     const first = await single.withConnection(async (connection) => {

@@ -900,6 +900,58 @@ describe('several at once', () => {
     expect(await photograph()).toEqual(original)
   })
 
+  test('two tenants that need the same table’s lock in the end do not end each other', async () => {
+    const beta = await takeBackup(services(), {
+      ...{ tenantId: 'beta', backupType: 'manual', actor: SYSTEM },
+    })
+    await other.run('update shop.slots set place = -place where id in (3, 103)')
+    const both = Promise.withResolvers<void>()
+    let arrived = 0
+    // Both have written by now, so neither gets the lock before the other has given way.
+    const meet: Hook = {
+      when: 'before',
+      statement: LOCK_OF_DEFERRABLE,
+      nth: 1,
+      act: async () => {
+        arrived += 1
+        if (arrived === 2) both.resolve()
+        await both.promise
+      },
+    }
+    const outcomes = await Promise.all([restore([meet]), restore([meet], { of: beta.backup })])
+    expect(outcomes.map(({ code }) => code)).toEqual(['complete', 'complete'])
+    expect(await photograph()).toEqual(original)
+  })
+
+  test('among writers of both tenants, every write is kept, or is among the rows that went', async () => {
+    const isOver = { value: false }
+    const written = await Promise.all([
+      restoreRepeatedly(4).finally(() => {
+        isOver.value = true
+      }),
+      writeUntil(isOver, 'alpha', 1_000),
+      writeUntil(isOver, 'beta', 100_000),
+    ])
+    const [amongWriters, ...writers] = written
+    const last = await restore([])
+    expect(last.code).toBe('complete')
+    const outcomes = [...amongWriters, last]
+    // The third time that somebody wrote in between, it may also say what it was.
+    const allowed = ['complete', 'restore_blocked', 'table_busy', 'tenant_changing']
+    for (const { code } of outcomes) expect(allowed).toContain(code)
+    const left = await countNewer()
+    for (const table of ['accounts', 'entries', 'marks', 'events'] as const) {
+      const countOf = (tenant: string) =>
+        writers.reduce((sum, writer) => sum + (writer.tenant === tenant ? writer[table] : 0), 0)
+      const gone = outcomes
+        .flatMap(({ result }) => result?.tables ?? [])
+        .filter(({ name }) => name === `shop.${table}`)
+        .reduce((sum, { deleted }) => sum + deleted, 0)
+      expect(left[`beta ${table}`], table).toBe(countOf('beta'))
+      expect((left[`alpha ${table}`] ?? 0) + gone, table).toBe(countOf('alpha'))
+    }
+  })
+
   test('two undos of one restore: it is undone once', async () => {
     await other.run(BUSY_DAMAGE)
     const damaged = await photograph()
@@ -927,6 +979,52 @@ describe('several at once', () => {
     )
   })
 })
+
+async function restoreRepeatedly(times: number): Promise<Outcome[]> {
+  const outcomes: Outcome[] = []
+  for (let done = 0; done < times; done += 1) outcomes.push(await restore([]))
+  return outcomes
+}
+
+/** Inserts rows until it is over; returns how many stayed by table, as far as the writer was told. */
+async function writeUntil(isOver: { value: boolean }, tenant: string, firstId: number) {
+  const session = await openOtherSession(trial.database)
+  const count = { tenant, accounts: 0, entries: 0, marks: 0, events: 0 }
+  const insert = async (table: 'accounts' | 'entries' | 'marks' | 'events', values: string) => {
+    const state = await session.stateOf(`insert into shop.${table} ${values}`)
+    // A parent may be gone with a restore.
+    expect(table === 'entries' ? ['00000', '23503'] : ['00000']).toContain(state)
+    if (state === '00000') count[table] += 1
+  }
+  for (let id = firstId; !isOver.value; id += 1) {
+    await insert('accounts', `(id, tenant_id, label) values (${id}, '${tenant}', 'new')`)
+    await insert('entries', `(account_id, note) values (${id}, 'new')`)
+    await insert('entries', `(account_id, note) values (${tenant === 'alpha' ? 3 : 103}, 'new')`)
+    await insert('marks', `values (${id}, '${tenant}', 'new')`)
+    await insert('events', `values ('${tenant}', 'new ${id}')`)
+  }
+  await session.close()
+  return count
+}
+
+/** By tenant and table, rows that are not in the backup. */
+async function countNewer(): Promise<Record<string, number>> {
+  const owned = {
+    accounts: 'select tenant_id, id::text as key from shop.accounts where id > 200',
+    entries: `select a.tenant_id, e.id::text from shop.entries e join shop.accounts a on a.id = e.account_id
+      where e.note = 'new'`,
+    marks: 'select tenant_id, id::text from shop.marks where id > 200',
+    events: `select tenant_id, body from shop.events where body like 'new%'`,
+  }
+  const queries = Object.entries(owned).map(
+    ([table, sql]) =>
+      `select tenant_id || ' ${table}' as name, count(*) from (${sql}) q group by 1`,
+  )
+  const { rows } = await trial.database.superuser.query<{ name: string; count: string }>(
+    queries.join(' union all '),
+  )
+  return Object.fromEntries(rows.map(({ name, count }) => [name, Number(count)]))
+}
 
 function emptyTenant(): string {
   return `

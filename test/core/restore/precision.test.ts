@@ -16,11 +16,13 @@ const HOST = {
       customer int references customers, total numeric);
     create table stock (org_id int not null references orgs, article text, amount int, primary key (org_id, article));
     create table remarks (org_id int not null references orgs, body text);
+    create table scans (id int primary key, org_id int not null references orgs, amount int);
     insert into orgs values (1, 'one'), (2, 'two');
     insert into customers select i, i % 2 + 1, 'customer ' || i, i from generate_series(1, 2000) i;
     insert into invoices select i, i % 2 + 1, i, i * 2 from generate_series(1, 600) i;
     insert into stock select o.id, 'a' || n, n from orgs o, generate_series(1, 20) n;
-    insert into remarks select i % 2 + 1, 'r' || i % 5 from generate_series(1, 50) i;`,
+    insert into remarks select i % 2 + 1, 'r' || i % 5 from generate_series(1, 50) i;
+    insert into scans select i, i % 2 + 1, i % 600 + 1 from generate_series(1, 20000) i;`,
   options: { tenantTable: 'orgs', tenantColumns: ['org_id'] },
   tenants: ['1', '2'],
   owns: {
@@ -29,6 +31,7 @@ const HOST = {
     invoices: 't.org_id::text = $1',
     stock: 't.org_id::text = $1',
     remarks: 't.org_id::text = $1',
+    scans: 't.org_id::text = $1',
   },
 } as const
 
@@ -125,6 +128,30 @@ test.each<[string, Options, Record<string, number>]>([
   await others.expectEqual()
 })
 
+test('of a large table a few rows', async () => {
+  await trial.damage(`
+    update scans set amount = null where id <= 8;
+    delete from scans where id between 11 and 20;
+    insert into scans select 30000 + i, 1, i from generate_series(1, 3) i`)
+  const others = await trial.photographOthers()
+  const before = await readRowVersions(trial.database)
+
+  const result = await trial.restore(backup)
+
+  expect(countsOf(result, 'scans')).toEqual({
+    rowsInBackup: 10_000,
+    rowsLive: 9_998,
+    inserted: 5,
+    updated: 4,
+    deleted: 3,
+    unchanged: 9_991,
+    kept: 0,
+    skipped: 0,
+  })
+  expect(await versionsWritten(before)).toEqual({ scans: 9 })
+  await others.expectEqual()
+})
+
 test('one table alone, all others left as they are', async () => {
   await trial.damage(`
     update customers set name = 'spoiled' where org_id = 1;
@@ -173,6 +200,22 @@ test('rows by their keys: a missing one, a changed one, a newer one, and no othe
   expect(await count('from invoices where id = 9002')).toBe(1)
   expect(await count('from invoices where id in (2, 9001)')).toBe(0)
   expect(await count(`from stock where org_id = 1 and article = 'a3' and amount = 3`)).toBe(1)
+})
+
+test('a table as a whole, and of another one a row', async () => {
+  await trial.damage(`
+    update customers set name = 'spoiled' where org_id = 1;
+    update stock set amount = 99 where org_id = 1`)
+  const before = await readRowVersions(trial.database)
+
+  const result = await trial.restore(backup, {
+    tables: ['stock'],
+    rows: { customers: [{ id: '4' }] },
+  })
+
+  expect(countsOf(result, 'stock')).toMatchObject({ updated: 20 })
+  expect(countsOf(result, 'customers')).toMatchObject({ inserted: 0, updated: 1, deleted: 0 })
+  expect(await versionsWritten(before)).toEqual({ stock: 20, customers: 1 })
 })
 
 test.each<[string, Options, RegExp]>([

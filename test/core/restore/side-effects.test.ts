@@ -84,6 +84,81 @@ test('a trigger that is enabled always on a table that is not written stands in 
   await trial.damage('alter table documents enable trigger enqueue')
 })
 
+test('a trigger that always acts, and may not do what it does as our role, is named with what to do', async () => {
+  const backup = await trial.backUp()
+  await trial.damage(`
+    create table public.ledger (what text);
+    alter table ledger enable row level security;
+    revoke all on ledger from public, tenantkeep_operator;
+    create function public.note_down() returns trigger language plpgsql as $$ begin
+      insert into public.ledger values (tg_op); return coalesce(new, old); end $$;
+    update documents set body = body || '?' where id in (3, 6);
+    insert into documents values (300, 1, null, 'newer');
+    create trigger note_down before insert or update or delete on documents for each row execute function note_down();
+    alter table documents enable always trigger note_down`)
+  const damaged = await trial.photographTenant()
+  const accepted = { accept_side_effects: true }
+
+  const refused = await refusalOf(trial.restore(backup, accepted))
+  const rehearsed = await trial.rehearse(backup, accepted)
+
+  expect(refused.code).toBe('restore_blocked')
+  expect(refused.message).toContain('note_down')
+  expect(refused.message).toContain('security definer')
+  for (const { blockers } of [refused, rehearsed]) {
+    expect(blockers).toEqual([
+      expect.objectContaining({
+        code: 'row_refused',
+        table: 'documents',
+        constraint: 'note_down',
+        count: 3,
+      }),
+    ])
+  }
+  await damaged.expectEqual()
+
+  await trial.damage('alter function note_down() security definer')
+  await trial.restore(backup, accepted)
+  expect(await readOne('select count(*)::int as value from ledger')).toBe(3)
+  await trial.damage('drop trigger note_down on documents; drop table ledger')
+})
+
+test('a trigger that always acts and alters what is written is found out', async () => {
+  const backup = await trial.backUp()
+  await trial.damage(`
+    update documents set body = body || '.' where org_id = 1;
+    create function public.stamp() returns trigger language plpgsql as $$ begin
+      new.body := new.body || ' (changed)'; return new; end $$;
+    create trigger stamp before insert or update on documents for each row execute function public.stamp();
+    alter table documents enable always trigger stamp`)
+  const damaged = await trial.photographTenant()
+
+  const refused = await refusalOf(trial.restore(backup, { accept_side_effects: true }))
+
+  expect(refused.code).toBe('restore_blocked')
+  expect(refused.blockers).toMatchObject([{ code: 'row_refused', table: 'documents', count: 4 }])
+  expect(refused.message).toContain('did not arrive as they are in the backup')
+  await damaged.expectEqual()
+  await trial.damage('drop trigger stamp on documents')
+  await trial.restore(backup)
+})
+
+test('a guard that always acts is named where it does not let a row go', async () => {
+  const backup = await trial.backUp()
+  await trial.damage(`
+    insert into documents values (400, 1, null, 'locked, and newer');
+    alter table documents enable always trigger guard`)
+
+  const refused = await refusalOf(trial.restore(backup, { accept_side_effects: true }))
+
+  expect(refused.code).toBe('restore_blocked')
+  expect(refused.blockers).toEqual([
+    expect.objectContaining({ code: 'row_refused', table: 'documents', count: 1, keys: [['400']] }),
+  ])
+  await trial.damage('alter table documents enable trigger guard')
+  await trial.restore(backup)
+})
+
 test('a rule is named, and refused without consent', async () => {
   const backup = await trial.backUp()
   await trial.damage(`

@@ -38,7 +38,7 @@ const JOURNAL_COLUMNS = [
 ].join(', ')
 
 /** What the history can be narrowed to. */
-export const OPERATION_GROUPS = {
+const OPERATION_GROUPS = {
   backups: ['daily_tenant', 'manual'],
   safety: ['pre_restore'],
   restores: ['restore', 'undo'],
@@ -47,7 +47,7 @@ export const OPERATION_GROUPS = {
 } as const
 export type OperationGroup = keyof typeof OPERATION_GROUPS
 
-export const RESULT_GROUPS = {
+const RESULT_GROUPS = {
   done: ['complete'],
   failed: ['failed', 'cancelled'],
   skipped: ['skipped'],

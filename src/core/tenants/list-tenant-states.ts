@@ -2,7 +2,7 @@ import type { Queryable } from '../database/database.ts'
 import { decideState, type StateCode, type TenantState } from './decide-state.ts'
 import { readTenantFacts, type TenantFacts } from './read-tenant-facts.ts'
 
-export interface ListedTenant
+interface ListedTenant
   extends Pick<TenantFacts, 'id' | 'name' | 'newestBackup' | 'recentFailures'> {
   state: TenantState
 }

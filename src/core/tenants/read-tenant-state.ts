@@ -28,7 +28,7 @@ export interface LastRestore {
   undoUntil: string | null
 }
 
-export interface BackupDay {
+interface BackupDay {
   /** `2026-11-21`, UTC. */
   day: string
   complete: number

@@ -12,7 +12,9 @@ import { readTenant } from './read-tenant.ts'
 import { StateHeadSkeleton } from './state-head.tsx'
 import { TenantPage } from './tenant-page.tsx'
 import { theme } from './theme.ts'
+import { UtcTimes } from './times.tsx'
 import { setSearchParams, useSearchParam } from './use-search-param.ts'
+import { ZoneSwitch } from './zone-switch.tsx'
 
 const TenantsList = lazy(() =>
   import('./tenants-list.tsx').then((module) => ({ default: module.TenantsList })),
@@ -145,17 +147,21 @@ function TenantLoader({
 function ChooseTenant({ services, title }: { services: PageServices; title: string }) {
   const isNarrow = useMediaQuery('(max-width: 48em)', undefined, { getInitialValueInEffect: false })
   const [status, announce] = useState('')
+  const [utc, setUtc] = useState(false)
   useEffect(() => {
     document.title = title
   }, [title])
   return (
-    <>
+    <UtcTimes value={utc}>
       <p role="status" className={classes.hidden}>
         {status}
       </p>
-      <Title order={1} size="h2" mb="lg" className={classes.title}>
-        {title}
-      </Title>
+      <div className={classes.top}>
+        <Title order={1} size="h2" className={classes.title}>
+          {title}
+        </Title>
+        <ZoneSwitch utc={utc} onChange={setUtc} />
+      </div>
       <div className={classes.list}>
         <PartBoundary>
           <Suspense fallback={<ListSkeleton isNarrow={isNarrow} />}>
@@ -168,6 +174,6 @@ function ChooseTenant({ services, title }: { services: PageServices; title: stri
           </Suspense>
         </PartBoundary>
       </div>
-    </>
+    </UtcTimes>
   )
 }

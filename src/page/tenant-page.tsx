@@ -1,11 +1,10 @@
-import { SegmentedControl, Skeleton, Tabs, Text, Title } from '@mantine/core'
+import { Skeleton, Tabs, Text, Title } from '@mantine/core'
 import { useMediaQuery } from '@mantine/hooks'
 import { useQuery } from '@tanstack/react-query'
 import { lazy, Suspense, useEffect, useRef, useState, useTransition } from 'react'
 import { BackupList } from './backup-list.tsx'
 import type { PageServices } from './call-function.ts'
 import { ErrorNotice } from './error-notice.tsx'
-import { describeZone } from './format.ts'
 import { ListSkeleton } from './list-parts.tsx'
 import { CreateBackupDialog, usePreloadedOverlays } from './load-overlays.ts'
 import classes from './page.module.css'
@@ -20,6 +19,7 @@ import { UtcTimes } from './times.tsx'
 import { useBackupCreation } from './use-backup-creation.ts'
 import { setSearchParams, useSearchParam } from './use-search-param.ts'
 import type { ViewProps } from './view-props.ts'
+import { ZoneSwitch } from './zone-switch.tsx'
 
 const HistoryList = lazy(() =>
   import('./history-list.tsx').then((module) => ({ default: module.HistoryList })),
@@ -48,6 +48,12 @@ export function TenantPage({ services, tenant }: { services: PageServices; tenan
   const name = tenant.name ?? tenant.id
   const View = isViewName(view) ? VIEWS[view] : null
   const title = tab === 'tenants' && View === null ? 'All tenants' : `Backups of ${name}`
+
+  useEffect(() => {
+    // Chosen from a list that is gone now, which had the focus.
+    const isChosen = new URLSearchParams(window.location.search).has('tenant')
+    if (isChosen && document.activeElement === document.body) heading.current?.focus()
+  }, [])
 
   const wasView = useRef(View !== null)
   useEffect(() => {
@@ -284,33 +290,5 @@ function Overview({
         </PartBoundary>
       )}
     </>
-  )
-}
-
-function ZoneSwitch({ utc, onChange }: { utc: boolean; onChange: (utc: boolean) => void }) {
-  const zone = describeZone(new Date())
-  if (zone === 'UTC') {
-    return (
-      <Text size="xs" c="dimmed" className={classes.zone}>
-        Times: UTC
-      </Text>
-    )
-  }
-  return (
-    <div className={classes.zone}>
-      <Text size="xs" c="dimmed" id="tenantkeep-zone">
-        Times
-      </Text>
-      <SegmentedControl
-        size="xs"
-        aria-labelledby="tenantkeep-zone"
-        value={utc ? 'utc' : 'local'}
-        onChange={(value) => onChange(value === 'utc')}
-        data={[
-          { value: 'local', label: zone },
-          { value: 'utc', label: 'UTC' },
-        ]}
-      />
-    </div>
   )
 }

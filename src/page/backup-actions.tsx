@@ -24,6 +24,11 @@ export function BackupActions({
 }) {
   const [isMenuOpen, setMenuOpen] = useState(false)
   const wasMenuOpen = useRef(false)
+  const menuButton = useRef<HTMLButtonElement>(null)
+  const closeMenu = () => {
+    setMenuOpen(false)
+    menuButton.current?.focus()
+  }
   // Kept when the dialog closes, so that its words stay while it fades.
   const [dialog, setDialog] = useState<{ action: BackupAction; isOpen: boolean } | null>(null)
   if (backup.status !== 'complete') return null
@@ -53,6 +58,7 @@ export function BackupActions({
       </Button>
       <span className={list.menuAnchor}>
         <UnstyledButton
+          ref={menuButton}
           className={list.menuButton}
           aria-haspopup="menu"
           aria-expanded={isMenuOpen}
@@ -73,7 +79,7 @@ export function BackupActions({
             <BackupMenu
               backup={backup}
               isOpen
-              onClose={() => setMenuOpen(false)}
+              onClose={closeMenu}
               onChoose={(action) => {
                 setMenuOpen(false)
                 setDialog({ action, isOpen: true })
@@ -89,7 +95,11 @@ export function BackupActions({
             backup={backup}
             action={dialog.action}
             isOpen={dialog.isOpen}
-            onClose={() => setDialog({ ...dialog, isOpen: false })}
+            onClose={() => {
+              setDialog({ ...dialog, isOpen: false })
+              // What had the focus before was an item of the menu, which is gone.
+              menuButton.current?.focus()
+            }}
             announce={announce}
           />
         </Suspense>

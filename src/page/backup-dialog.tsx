@@ -48,6 +48,7 @@ export function BackupDialog({ isOpen, ...props }: BackupDialogProps) {
       classNames={{ title: classes.dialogTitle }}
       closeButtonProps={{ 'aria-label': 'Close' }}
       size="md"
+      returnFocus={false}
     >
       <Stack gap="md">
         <Text size="sm" c="dimmed">

@@ -24,14 +24,18 @@ export function BackupMenu({
       onClose={onClose}
       position="bottom-end"
       width={190}
-      // Its own label; the target below is only a place.
-      withinPortal
+      // An element that is neither an item nor part of one is no child of a menu; the first item has the focus.
+      withInitialFocusPlaceholder={false}
     >
       <Menu.Target>
         <span className={classes.menuPlace} aria-hidden="true" />
       </Menu.Target>
       <Menu.Dropdown aria-label="More actions">
-        <Menu.Item leftSection={<Icon name="download" />} onClick={() => onChoose('download')}>
+        <Menu.Item
+          data-autofocus
+          leftSection={<Icon name="download" />}
+          onClick={() => onChoose('download')}
+        >
           Download
         </Menu.Item>
         <Menu.Item

@@ -126,11 +126,15 @@ export async function listBackups(
 }
 
 /** A part of a name or a note, or a whole tag. Quoted: what people type may hold commas and brackets. */
-function matchText(search: string): string {
-  const quote = (value: string) => `"${value.replaceAll('\\', '\\\\').replaceAll('"', '\\"')}"`
-  const part = quote(`*${search.replaceAll('\\', '\\\\')}*`)
-  const tag = quote(`{${quote(search)}}`)
-  return `name.ilike.${part},note.ilike.${part},tags.cs.${tag}`
+export function matchText(search: string): string {
+  const part = `*${search.replaceAll('\\', '\\\\')}*`
+  const quoted = `"${part.replaceAll('\\', '\\\\').replaceAll('"', '\\"')}"`
+  const [, tag] = /^#?([\p{L}\p{N}-]+)$/u.exec(search) ?? []
+  return [
+    `name.ilike.${quoted}`,
+    `note.ilike.${quoted}`,
+    ...(tag === undefined ? [] : [`tags.cs.{${tag}}`]),
+  ].join(',')
 }
 
 const RecentBackup = z.object({

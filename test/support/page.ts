@@ -90,7 +90,7 @@ async function openContext(
     acceptDownloads: true,
   })
   const page = await context.newPage()
-  page.setDefaultTimeout(30_000)
+  page.setDefaultTimeout(60_000)
   return { context, page }
 }
 

@@ -50,7 +50,7 @@ export function TableDifferences({
   context: PanelContext
   table: ComparedTable
 }) {
-  const { kind, direction } = context
+  const { direction } = context
   const notes = describeTable(table, direction)
   const why = whyNotTickable(table)
   return (
@@ -65,8 +65,6 @@ export function TableDifferences({
       )}
       {table.keptRows > 0 ? (
         <Rows
-          // A page number means nothing under another filter.
-          key={kind}
           context={context}
           table={table}
           caption={`Rows of ${nameTable(table.name)} that differ`}
@@ -82,14 +80,7 @@ export function TableDifferences({
 
 /** Rows of all tables in which something was found. */
 export function FoundDifferences({ context }: { context: PanelContext }) {
-  return (
-    <Rows
-      key={`${context.kind} ${context.search}`}
-      context={context}
-      table={null}
-      caption={`Rows with «${context.search}»`}
-    />
-  )
+  return <Rows context={context} table={null} caption={`Rows with «${context.search}»`} />
 }
 
 function Note({ children }: { children: ReactNode }) {
@@ -101,6 +92,14 @@ function Note({ children }: { children: ReactNode }) {
       <span>{children}</span>
     </div>
   )
+}
+
+/** Where one is in a list that was filtered in a certain way. */
+interface Place {
+  scope: string
+  page: number
+  /** After which rows the second page began, the third, and so on. */
+  cursors: readonly number[]
 }
 
 function Rows({
@@ -116,8 +115,12 @@ function Rows({
   const query: RowQuery = { runId, table: table?.name ?? null, kind, search }
   // Rows of a whole table are numbered through, so that any page can be opened; of others, the next one.
   const isNumbered = table !== null && kind === null && search === ''
-  const [page, setPage] = useState(1)
-  const [cursors, setCursors] = useState<readonly number[]>([])
+  // A page number means nothing under another filter or search.
+  const scope = `${kind} ${search}`
+  const [place, setPlace] = useState<Place>({ scope, page: 1, cursors: [] })
+  const { page, cursors } = place.scope === scope ? place : { page: 1, cursors: [] }
+  const setPage = (next: number) => setPlace({ scope, page: next, cursors: [] })
+  const setCursors = (next: readonly number[]) => setPlace({ scope, page: 1, cursors: next })
   const cursor = isNumbered ? cursorOf(tables, table.name, page, PAGE_SIZE) : (cursors.at(-1) ?? 0)
   const found = useQuery({
     queryKey: ['differences', query, cursor],
@@ -267,19 +270,18 @@ function TickTools({
     onSuccess: (all) => onTick(all, true),
   })
   if (onPage.length === 0) return null
-  if (total !== null && total > MOST_TICKED) {
-    return (
-      <Text size="sm" c="dimmed">
-        Up to {formatCount(MOST_TICKED)} rows can be ticked; for more, restore the whole table.
-      </Text>
-    )
-  }
+  const isTooMuch = total !== null && total > MOST_TICKED
   const areAllTicked = isOnePage && onPage.every(({ table, key }) => ticks.has(table, key))
   return (
-    <div className={classes.barActions}>
+    <div className={classes.tickTools}>
       {everything.isError && (
         <Text size="sm" c="red" role="alert">
           The rows could not be read.
+        </Text>
+      )}
+      {isTooMuch && (
+        <Text size="sm" c="dimmed">
+          Up to {formatCount(MOST_TICKED)} rows can be ticked; for more, restore the whole table.
         </Text>
       )}
       {!isOnePage && (
@@ -287,22 +289,24 @@ function TickTools({
           Tick this page
         </Button>
       )}
-      <Button
-        size="xs"
-        variant="default"
-        loading={everything.isPending}
-        onClick={() => {
-          if (areAllTicked) onTick(onPage, false)
-          else if (isOnePage) onTick(onPage, true)
-          else everything.mutate()
-        }}
-      >
-        {areAllTicked
-          ? 'Clear these'
-          : total === null
-            ? 'Tick all'
-            : `Tick all ${formatCount(total)}`}
-      </Button>
+      {!isTooMuch && (
+        <Button
+          size="xs"
+          variant="default"
+          loading={everything.isPending}
+          onClick={() => {
+            if (areAllTicked) onTick(onPage, false)
+            else if (isOnePage) onTick(onPage, true)
+            else everything.mutate()
+          }}
+        >
+          {areAllTicked
+            ? 'Clear these'
+            : total === null
+              ? 'Tick all'
+              : `Tick all ${formatCount(total)}`}
+        </Button>
+      )}
     </div>
   )
 }

@@ -215,7 +215,7 @@ function ColumnCells({
 }
 
 function RowCard(props: OneRowProps) {
-  const { row, tickable, sides, search } = props
+  const { row, tickable, search } = props
   const { columns, button } = useShownColumns(props)
   const isTicked = tickable !== undefined && props.ticks.has(tickable.table, tickable.key)
   return (
@@ -238,7 +238,7 @@ function RowCard(props: OneRowProps) {
               <dt>{column.name}</dt>
               {row.kind !== 'only_in_other' && (
                 <dd>
-                  <span className={classes.pairSide}>{row.kind === 'changed' ? 'then' : ''}</span>
+                  <span className={classes.pairSide}>then</span>
                   <span>
                     <Value column={column} side="before" search={search} />
                   </span>
@@ -247,7 +247,7 @@ function RowCard(props: OneRowProps) {
               {row.kind !== 'only_in_backup' && (
                 <dd>
                   <span className={classes.pairSide}>
-                    {row.kind === 'changed' ? <CardNow direction={props.direction} /> : ''}
+                    {props.direction === 'live' ? 'now' : 'other'}
                   </span>
                   <span>
                     <Value column={column} side="after" search={search} />
@@ -260,15 +260,8 @@ function RowCard(props: OneRowProps) {
       )}
       {button !== null && <div>{button}</div>}
       {columns.length === 0 && <span className={classes.absent}>nothing beside its key</span>}
-      <span className={shared.hidden}>
-        {sides.before} against {sides.after}
-      </span>
     </li>
   )
-}
-
-function CardNow({ direction }: { direction: Direction }) {
-  return direction === 'live' ? 'now' : 'other'
 }
 
 function Tick({ row, tickable, onTick, isTicked }: OneRowProps & { isTicked: boolean }) {

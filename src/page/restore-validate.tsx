@@ -137,7 +137,9 @@ function Plan({
         </Alert>
       ) : isNothing ? (
         <Alert color="green" icon={<Icon name="check" />} title="There is nothing to restore">
-          Your data already matches this backup in everything that you chose.
+          {decisions.length === 0
+            ? 'Your data already matches this backup in everything that you chose.'
+            : 'With the answers below, nothing is left that would come back or change.'}
         </Alert>
       ) : (
         <div>

@@ -1,6 +1,7 @@
 import { createClient, type SupabaseClient } from '@supabase/supabase-js'
 import type { Page } from 'playwright-core'
 import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from 'vitest'
+import { z } from 'zod'
 import {
   expectAccessible,
   focused,
@@ -52,21 +53,27 @@ beforeEach(async () => {
 })
 afterEach(async () => {
   await bench.closePages()
+  await makeSound()
   expect(await photograph(bench.env.DEMO_OTHER_TENANT_ID)).toBe(neighbour)
 })
 
-test('brings one table back, then everything, and takes that back again; the neighbour keeps every row', async () => {
-  // What the application does: locations are gone, customers are renamed, a new one comes.
+/** What the application does: all locations go, which empties links to them, and a customer is renamed. */
+async function damage(): Promise<{ id: string; name: string }> {
   await done(application.from('locations').delete().eq('organization_id', tenant))
   const [first] = await bench.query<{ id: string; name: string }>(
     'select id, name from public.customers where organization_id = $1 order by id limit 1',
     [tenant],
   )
-  await done(application.from('customers').update({ name: 'Spoiled' }).eq('id', first?.id))
+  if (first === undefined) throw new Error('The demonstration has no customers.')
+  await done(application.from('customers').update({ name: 'Spoiled' }).eq('id', first.id))
+  return first
+}
+
+test('brings one table back and leaves the others, with nothing to type where nothing is lost', async () => {
+  const customer = await damage()
   const damaged = await photograph(tenant)
   const page = await openRestore()
 
-  // One table, harmlessly.
   await see(page.getByRole('heading', { level: 2, name: /^Restore to \d/ }))
   await expectAccessible(page)
   await takeScreenshots(page, 'restore-choose')
@@ -88,10 +95,13 @@ test('brings one table back, then everything, and takes that back again; the nei
     [tenant],
   )
   expect(locations?.rows).toBeGreaterThan(0)
-  expect(await nameOf(first?.id)).toBe('Spoiled')
+  expect(await nameOf(customer.id)).toBe('Spoiled')
+  expect(await countRestores()).toBe(restoresBefore + 1)
+})
 
-  // Everything, exactly as it was: something is lost, so the name is to be typed.
-  await page.goto(`${bench.env.APP_URL}?view=restore&backup=${backup}`)
+test('brings everything back, once the name is typed, and takes that back again', async () => {
+  const customer = await damage()
+  const page = await openRestore()
   await choose(page, 'Exactly as in the backup')
   await press(page, 'Validate')
   await press(page, 'Next: confirm')
@@ -109,11 +119,10 @@ test('brings one table back, then everything, and takes that back again; the nei
   await see(page.getByText('Restored', { exact: true }))
   await expectAccessible(page)
   await takeScreenshots(page, 'restore-done')
-  expect(await nameOf(first?.id)).toBe(first?.name)
+  expect(await nameOf(customer.id)).toBe(customer.name)
   expect(await photograph(tenant)).toBe(sound)
-  expect(await countRestores()).toBe(restoresBefore + 2)
+  expect(await countRestores()).toBe(restoresBefore + 1)
 
-  // And back.
   await press(page, 'Undo this restore')
   await see(page.getByRole('heading', { level: 2, name: /^Undo the restore of \d/ }))
   await see(page.getByText(/get back the values from before/))
@@ -127,7 +136,6 @@ test('brings one table back, then everything, and takes that back again; the nei
   await page.getByRole('dialog').getByRole('button', { name: 'Undo the restore' }).click()
   await see(page.getByText('The restore was undone'))
   expect(await photograph(tenant)).toBe(confirmed)
-  await makeSound(page)
 })
 
 test('asks what to do about people’s access, with the safe answer taken, and plans again for another', async () => {
@@ -135,6 +143,7 @@ test('asks what to do about people’s access, with the safe answer taken, and p
     tenant,
     bench.env.DEMO_MEMBER_EMAIL,
   ])
+  await deleteCustomers(1)
   const page = await openRestore()
   await press(page, 'Validate')
 
@@ -149,7 +158,6 @@ test('asks what to do about people’s access, with the safe answer taken, and p
   await press(page, 'Next: confirm')
   await see(page.getByText('People or keys get access again'))
   await see(page.getByLabel(/to confirm$/))
-  await makeSound(page)
 })
 
 test('says when the data changed after validation, writes nothing, and validates again', async () => {
@@ -171,7 +179,6 @@ test('says when the data changed after validation, writes nothing, and validates
   await press(page, /^Restore \d+ rows?$/)
   await see(page.getByText('Restored', { exact: true }))
   expect(await countRestores()).toBe(restoresBefore + 1)
-  await makeSound(page)
 })
 
 test('goes on when the tab is closed in the midst of it, and another tab finds it', async () => {
@@ -192,7 +199,6 @@ test('goes on when the tab is closed in the midst of it, and another tab finds i
   await other.reload()
   await see(other.getByText('Restored', { exact: true }))
   expect(await countRestores()).toBe(restoresBefore + 1)
-  await makeSound(other)
 })
 
 test('looks whether it started when the line breaks after the last button, and never starts it twice', async () => {
@@ -217,7 +223,6 @@ test('looks whether it started when the line breaks after the last button, and n
   // Back leads to the list, not to the button.
   await page.goBack()
   await see(page.getByRole('tab', { name: 'Available backups' }))
-  await makeSound(page)
 })
 
 test('says that it did not start where the line broke before it arrived', async () => {
@@ -239,7 +244,6 @@ test('says that it did not start where the line broke before it arrived', async 
   await press(page, /^Restore \d+ rows?$/)
   await see(page.getByText('Restored', { exact: true }))
   expect(await countRestores()).toBe(restoresBefore + 1)
-  await makeSound(page)
 })
 
 test('keeps what was chosen while the service is down, and while one is signed out', async () => {
@@ -259,7 +263,11 @@ test('keeps what was chosen while the service is down, and while one is signed o
     route.fulfill({ status: 401, json: refusal }),
   )
   await page.route('**/auth/v1/token?grant_type=refresh_token', (route) =>
-    route.fulfill({ status: 400, json: { error_code: 'refresh_token_not_found', msg: 'Gone.' } }),
+    route.fulfill({
+      status: 400,
+      headers: { 'access-control-allow-origin': '*' },
+      json: { error_code: 'refresh_token_not_found', msg: 'Gone.' },
+    }),
   )
   await press(page, 'Try again')
   await see(page.getByRole('heading', { name: 'Sign in' }))
@@ -270,7 +278,6 @@ test('keeps what was chosen while the service is down, and while one is signed o
   await press(page, 'Back')
   expect(await page.getByRole('radio', { name: /^Also undo changes/ }).isChecked()).toBe(true)
   expect(await countRestores()).toBe(restoresBefore)
-  await makeSound(page)
 })
 
 test('of what was changed again since, an undo keeps today’s state unless told otherwise', async () => {
@@ -295,7 +302,6 @@ test('of what was changed again since, an undo keeps today’s state unless told
   await see(page.getByText('is dropped.'))
   await page.getByRole('dialog').getByRole('button', { name: 'Undo the restore' }).click()
   await see(page.getByText(/^Type the name as shown/))
-  await makeSound(page)
 })
 
 test('an address of a step that nobody came to begins at the beginning', async () => {
@@ -331,12 +337,15 @@ test('fits a phone, and every step can be taken by keyboard alone', async () => 
   await page.keyboard.press('Enter')
   await see(page.getByText('Restored', { exact: true }))
   expect(await sidewaysScroll(page)).toBe(0)
-  await makeSound(page)
 })
+
+/** A restore is rehearsed several times over; where other tests share the machine that takes a while. */
+const PATIENCE_MS = 90_000
 
 async function openRestore(viewport?: { width: number; height: number }): Promise<Page> {
   const search = `?view=restore&backup=${backup}`
   const page = await bench.openAsOwner({ search, ...(viewport === undefined ? {} : { viewport }) })
+  page.setDefaultTimeout(PATIENCE_MS)
   await see(page.getByText('What should come back?'))
   return page
 }
@@ -372,7 +381,7 @@ async function deletedCustomers(): Promise<string[]> {
   return customers.map(({ id }) => id)
 }
 
-async function nameOf(customer: string | undefined): Promise<string | undefined> {
+async function nameOf(customer: string): Promise<string | undefined> {
   const [found] = await bench.query<{ name: string }>(
     'select name from public.customers where id = $1',
     [customer],
@@ -406,19 +415,25 @@ async function photograph(organization: string): Promise<string> {
 }
 
 /** The tenant as it was at first, for the next test, by the same function that the page uses. */
-async function makeSound(page: Page): Promise<void> {
+async function makeSound(): Promise<void> {
   if ((await photograph(tenant)) === sound) return
   const { data } = await application.auth.getSession()
   const call = async (body: object) => {
-    const answer = await page.request.post(
-      `${bench.env.APP_URL}/.netlify/functions/restore-tenant-data`,
-      { headers: { authorization: `Bearer ${data.session?.access_token}` }, data: body },
-    )
-    expect(answer.status()).toBe(200)
-    return answer.json()
+    const answer = await fetch(`${bench.env.APP_URL}/.netlify/functions/restore-tenant-data`, {
+      method: 'POST',
+      headers: {
+        authorization: `Bearer ${data.session?.access_token}`,
+        'content-type': 'application/json',
+      },
+      body: JSON.stringify(body),
+    })
+    expect(answer.status).toBe(200)
+    return Answer.parse(await answer.json())
   }
   const asked = { organization_id: tenant, backup_id: backup, accept_access_changes: true }
   const { plan } = await call(asked)
   await call({ ...asked, dry_run: false, plan_hash: plan.hash })
   expect(await photograph(tenant)).toBe(sound)
 }
+
+const Answer = z.object({ plan: z.object({ hash: z.string() }) })

@@ -18,6 +18,7 @@ import classes from './compare.module.css'
 import {
   type Direction,
   describeKind,
+  describeRemoved,
   describeStep,
   describeTicked,
   KINDS,
@@ -171,12 +172,18 @@ export function TickedBar({
   limit: number
   onRestore: () => void
 }) {
+  const removed = describeRemoved(ticks.rows)
   return (
     <section className={classes.bar} aria-label="Ticked rows">
       <div className={classes.barText}>
         <Text fw={600} size="sm">
           {describeTicked(ticks.count, ticks.tables)}
         </Text>
+        {removed !== null && (
+          <Text size="xs" c="dimmed">
+            {removed}
+          </Text>
+        )}
         {isOverLimit && (
           <Text size="xs" c="red" role="alert">
             At most {formatCount(limit)} rows can be ticked. For more, restore whole tables.

@@ -9,6 +9,7 @@ import type {
   DifferenceKind,
   RowDifference,
 } from './read-comparison.ts'
+import type { TickedRows } from './ticked-rows.ts'
 
 /** What a comparison says, in words for the owner of a tenant; and what its counts add up to. */
 
@@ -258,6 +259,17 @@ export function describeStep(step: CompareStep | null): string {
 /** `3 rows ticked in 1 table`. */
 export function describeTicked(rows: number, tables: number): string {
   return `${formatPlural(rows, 'row')} ticked in ${formatPlural(tables, 'table')}`
+}
+
+/** That ticked rows which the backup does not have would go; null where there are none. */
+export function describeRemoved(rows: TickedRows): string | null {
+  const newer = Object.values(rows)
+    .flat()
+    .filter(({ kind }) => kind === 'only_in_other').length
+  if (newer === 0) return null
+  return newer === 1
+    ? '1 of them is not in this backup: restoring removes it.'
+    : `${formatCount(newer)} of them are not in this backup: restoring removes them.`
 }
 
 /** Pieces of a text, those that match the search marked; upper and lower case are alike. */

@@ -2,6 +2,7 @@ import { describe, expect, test } from 'vitest'
 import {
   cursorOf,
   describeKind,
+  describeRemoved,
   describeStep,
   describeTable,
   describeTotals,
@@ -203,6 +204,18 @@ test('how far it is names the table and its rows, once they are known', () => {
   expect(step(null, 0, 0)).toBe('Comparing row by row')
   expect(step('rental_invoices', 500, 1_200)).toBe(
     'Comparing row by row: Rental invoices, 500 of 1,200 rows',
+  )
+})
+
+test('ticked rows that the backup does not have are said to go', () => {
+  const row = (kind: RowDifference['kind']) => ({ key: { id: kind }, kind })
+
+  expect(describeRemoved({ customers: [row('changed'), row('only_in_backup')] })).toBeNull()
+  expect(describeRemoved({ a: [row('only_in_other')] })).toBe(
+    '1 of them is not in this backup: restoring removes it.',
+  )
+  expect(describeRemoved({ a: [row('only_in_other')], b: [row('only_in_other')] })).toBe(
+    '2 of them are not in this backup: restoring removes them.',
   )
 })
 

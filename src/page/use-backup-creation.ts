@@ -1,5 +1,5 @@
 import { useMutation, useQuery, useQueryClient } from '@tanstack/react-query'
-import { useCallback, useState } from 'react'
+import { useCallback, useRef, useState } from 'react'
 import type { PageServices } from './call-function.ts'
 import { type BackupRequest, findRunning, startBackup } from './start-backup.ts'
 import { useSearchParam } from './use-search-param.ts'
@@ -12,6 +12,8 @@ export function useBackupCreation(services: PageServices, tenantId: string) {
   const [runId, setRunId] = useSearchParam('run')
   const [asked, setAsked] = useState<{ request: BackupRequest; key: string; at: Date } | null>(null)
   const queries = useQueryClient()
+  // A second click arrives before anything is drawn anew.
+  const isStarting = useRef(false)
 
   const refresh = useCallback(() => {
     for (const key of ['state', 'backups', 'timeline', 'history']) {
@@ -23,7 +25,10 @@ export function useBackupCreation(services: PageServices, tenantId: string) {
     mutationFn: ({ request, key }: { request: BackupRequest; key: string }) =>
       startBackup(services, { tenantId, ...request, key }),
     onSuccess: (run) => setRunId(run.runId, 'replace'),
-    onSettled: refresh,
+    onSettled: () => {
+      isStarting.current = false
+      refresh()
+    },
   })
 
   // While the call waits for its answer, the run is already in the catalog.
@@ -41,11 +46,17 @@ export function useBackupCreation(services: PageServices, tenantId: string) {
     refetchInterval: 800,
   })
 
+  const begin = (asked: { request: BackupRequest; key: string }) => {
+    if (isStarting.current) return
+    isStarting.current = true
+    start.mutate(asked)
+  }
   const create = (request: BackupRequest) => {
+    if (isStarting.current) return
     const next = { request, key: crypto.randomUUID(), at: new Date() }
     setRunId(null, 'replace')
     setAsked(next)
-    start.mutate(next)
+    begin(next)
   }
   return {
     runId,
@@ -54,7 +65,7 @@ export function useBackupCreation(services: PageServices, tenantId: string) {
     failure: start.isError && runId === null ? start.error : null,
     askedAt: asked?.at ?? new Date(),
     create,
-    tryAgain: asked === null ? undefined : () => start.mutate(asked),
+    tryAgain: asked === null ? undefined : () => begin(asked),
     show: (run: string) => setRunId(run),
     dismiss: () => {
       start.reset()

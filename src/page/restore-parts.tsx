@@ -453,13 +453,13 @@ export function ProgressPanel({
   const isSilent = heardAt !== undefined && now.getTime() - heardAt.getTime() > SILENT_MS
   const current = placeOf(phases, step?.phase)
   const detail = step === null ? null : describeStep(step)
-  const label = phases[current]?.label ?? 'Get ready'
+  const label = phases[current]?.label
   const spokenAt = useRef(0)
   useEffect(() => {
     // A progress bar is silent by itself; more often than this would be chatter.
     if (Date.now() - spokenAt.current < SPEAK_EVERY_MS) return
     spokenAt.current = Date.now()
-    announce(`${title}: ${label}`)
+    announce(label === undefined ? title : `${title}: ${label}`)
   }, [title, label, announce])
   const inPhase = [...(tables ?? [])].filter(([, told]) => told.phase === step?.phase)
 
@@ -476,29 +476,31 @@ export function ProgressPanel({
           {formatDuration(elapsed)}
         </Text>
       </Group>
-      <ol className={classes.phases}>
-        {phases.map((phase, index) => {
-          const place = index < current ? 'done' : index === current ? 'now' : 'later'
-          const words = { done: 'done', now: 'under way', later: 'to come' }[place]
-          return (
-            <li
-              key={phase.phase}
-              className={classes.phase}
-              data-place={place}
-              aria-current={place === 'now' ? 'step' : undefined}
-            >
-              <span className={classes.phaseMark}>
-                {place === 'done' && <Icon name="check" size={14} />}
-              </span>
-              <span>
-                {phase.label}
-                <span className={shared.hidden}> ({words})</span>
-                {place === 'now' && <span className={classes.phaseDetail}>{detail}</span>}
-              </span>
-            </li>
-          )
-        })}
-      </ol>
+      {phases.length > 0 && (
+        <ol className={classes.phases}>
+          {phases.map((phase, index) => {
+            const place = index < current ? 'done' : index === current ? 'now' : 'later'
+            const words = { done: 'done', now: 'under way', later: 'to come' }[place]
+            return (
+              <li
+                key={phase.phase}
+                className={classes.phase}
+                data-place={place}
+                aria-current={place === 'now' ? 'step' : undefined}
+              >
+                <span className={classes.phaseMark}>
+                  {place === 'done' && <Icon name="check" size={14} />}
+                </span>
+                <span>
+                  {phase.label}
+                  <span className={shared.hidden}> ({words})</span>
+                  {place === 'now' && <span className={classes.phaseDetail}>{detail}</span>}
+                </span>
+              </li>
+            )
+          })}
+        </ol>
+      )}
       {inPhase.length > 1 && (
         <ul className={classes.tableProgress} aria-label="Tables">
           {inPhase.map(([table, { rowsDone, rowsTotal }]) => (

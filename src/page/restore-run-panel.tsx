@@ -148,15 +148,17 @@ export function RestoreRunPanel(props: RestoreRunPanelProps) {
                   ? 'Starting'
                   : 'Checking whether it started'
             }
-            phases={RESTORE_PHASES}
+            phases={state.kind === 'checking' ? [] : RESTORE_PHASES}
             step={followed.step}
             tables={followed.tables}
             startedAt={followed.startedAt}
             heardAt={followed.heardAt}
             text={
-              followed.isLineThere
-                ? `You can close this page; the ${noun} goes on. Everything is written at once at the end, or not at all.`
-                : 'No connection. What is running goes on; this page catches up by itself.'
+              !followed.isLineThere
+                ? 'No connection. What is running goes on; this page catches up by itself.'
+                : state.kind === 'checking'
+                  ? `If it did start, the ${noun} goes on. It is not started twice.`
+                  : `You can close this page; the ${noun} goes on. Everything is written at once at the end, or not at all.`
             }
             announce={announce}
           />

@@ -13,7 +13,10 @@ export default function DateRangeInput({
   onChange,
 }: DateRangeProps) {
   const input = useRef<HTMLButtonElement>(null)
-  useEffect(() => input.current?.focus(), [])
+  useEffect(() => {
+    input.current?.focus()
+    input.current?.click()
+  }, [])
   return (
     <DatePickerInput
       type="range"
@@ -26,7 +29,6 @@ export default function DateRangeInput({
       placeholder={placeholder}
       valueFormat="D MMM YYYY"
       hideOutsideDates
-      popoverProps={{ defaultOpened: true }}
       ariaLabels={{
         previousMonth: 'Previous month',
         nextMonth: 'Next month',

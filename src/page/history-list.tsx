@@ -309,7 +309,7 @@ function HistoryTable({ services, entries }: EntriesProps) {
                 <td className={classes.buttonCell}>{button}</td>
               </tr>
               {isOpen && (
-                <tr>
+                <tr className={classes.unfolded}>
                   <td colSpan={6} id={panelId} className={classes.panel}>
                     <HistoryDetails services={services} entry={entry} />
                   </td>

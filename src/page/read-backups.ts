@@ -125,14 +125,19 @@ export async function listBackups(
   return { rows: readRows(Backup, answer), total: answer.count ?? 0 }
 }
 
-/** A part of a name or a note, or a whole tag. Quoted: what people type may hold commas and brackets. */
+/**
+ * A part of a name or a note, or a whole tag, as the tables are asked for it. What would end the condition
+ * is quoted; the rest is not, because the API of the local stack takes quotes for a part of the text.
+ */
 export function matchText(search: string): string {
   const part = `*${search.replaceAll('\\', '\\\\')}*`
-  const quoted = `"${part.replaceAll('\\', '\\\\').replaceAll('"', '\\"')}"`
+  const value = /[,()"\\]/.test(part)
+    ? `"${part.replaceAll('\\', '\\\\').replaceAll('"', '\\"')}"`
+    : part
   const [, tag] = /^#?([\p{L}\p{N}-]+)$/u.exec(search) ?? []
   return [
-    `name.ilike.${quoted}`,
-    `note.ilike.${quoted}`,
+    `name.ilike.${value}`,
+    `note.ilike.${value}`,
     ...(tag === undefined ? [] : [`tags.cs.{${tag}}`]),
   ].join(',')
 }

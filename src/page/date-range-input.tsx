@@ -29,6 +29,8 @@ export default function DateRangeInput({
       placeholder={placeholder}
       valueFormat="D MMM YYYY"
       hideOutsideDates
+      // Red is for what failed.
+      weekendDays={[]}
       ariaLabels={{
         previousMonth: 'Previous month',
         nextMonth: 'Next month',

@@ -51,12 +51,12 @@ async function post(
     let last = ''
     for await (const text of readLines(answer.body)) {
       last = text
-      const line = Line.safeParse(parse(text)).data
+      const line = Line.safeParse(parseLine(text)).data
       if (line?.type === 'progress') onProgress(line)
       if (line?.type === 'result') return orRefuse(line.status, line.body, requestId)
     }
     // What is refused before anything began comes as one plain object.
-    if (!answer.ok) return orRefuse(answer.status, parse(last), requestId)
+    if (!answer.ok) return orRefuse(answer.status, parseLine(last), requestId)
   } catch (cause) {
     signal?.throwIfAborted()
     if (cause instanceof RequestFailed) throw cause
@@ -76,7 +76,8 @@ function orRefuse(status: number, body: unknown, requestId: string | undefined):
   throw new RequestFailed(code, message, { requestId: requestId ?? ownId })
 }
 
-async function* readLines(body: ReadableStream<Uint8Array> | null): AsyncGenerator<string> {
+/** The lines of an answer as they come; the last one also where it is cut off. */
+export async function* readLines(body: ReadableStream<Uint8Array> | null): AsyncGenerator<string> {
   if (body === null) return
   const reader = body.getReader()
   const decoder = new TextDecoder()
@@ -96,7 +97,8 @@ async function* readLines(body: ReadableStream<Uint8Array> | null): AsyncGenerat
   if (rest.trim() !== '') yield rest
 }
 
-function parse(text: string): unknown {
+/** What a line says; null for one that is cut off, and for the page of a gateway. */
+export function parseLine(text: string): unknown {
   try {
     return JSON.parse(text)
   } catch {

@@ -6,7 +6,9 @@ import {
   type PageServices,
   RequestFailed,
   time,
+  withSession,
 } from './call-function.ts'
+import { parseLine, readLines } from './call-streaming.ts'
 
 /**
  * Restores and undoes, rehearsed and real: asks for them, listens while they work, and finds them again by
@@ -211,7 +213,8 @@ export async function ask(
   try {
     const answer = await send(services, errand, signal)
     requestId = answer.headers.get('x-request-id') ?? undefined
-    for await (const line of readLines(answer)) {
+    for await (const text of readLines(answer.body)) {
+      const line = parseLine(text)
       const told = Line.safeParse(line)
       if (!told.success) continue
       if (told.data.type === 'run') {
@@ -269,15 +272,13 @@ function settle(
   return status < 500 ? { kind: 'refused', error } : { kind: 'unknown', error, runId: null }
 }
 
-/** Sends it with the person's token; one that has just expired is renewed once. */
 async function send(
   { supabase, functionsUrl }: PageServices,
   { name, body }: Errand,
   signal: AbortSignal,
 ): Promise<Response> {
-  const post = async (token: string | undefined) => {
-    if (token === undefined) throw new RequestFailed('not_signed_in', 'Nobody is signed in.')
-    return fetch(`${functionsUrl}/${name}`, {
+  return withSession(supabase, async (token) => {
+    const answer = await fetch(`${functionsUrl}/${name}`, {
       method: 'POST',
       headers: {
         accept: 'application/x-ndjson',
@@ -287,38 +288,10 @@ async function send(
       body: JSON.stringify(body),
       signal,
     })
-  }
-  const { data } = await supabase.auth.getSession()
-  const answer = await post(data.session?.access_token)
-  if (answer.status !== 401) return answer
-  const { data: renewed } = await supabase.auth.refreshSession()
-  return renewed.session === null ? answer : post(renewed.session.access_token)
-}
-
-async function* readLines(answer: Response): AsyncGenerator<unknown> {
-  if (answer.body === null) return
-  let rest = ''
-  const decoder = new TextDecoder()
-  const reader = answer.body.getReader()
-  for (;;) {
-    const { done, value } = await reader.read()
-    const lines = (rest + decoder.decode(value, { stream: !done })).split('\n')
-    rest = lines.pop() ?? ''
-    for (const line of done ? [...lines, rest] : lines) {
-      const parsed = parseLine(line)
-      if (parsed !== undefined) yield parsed
-    }
-    if (done) return
-  }
-}
-
-/** Undefined for what is cut off, and for the page of a gateway. */
-function parseLine(line: string): unknown {
-  try {
-    return line.trim() === '' ? undefined : JSON.parse(line)
-  } catch {
-    return undefined
-  }
+    if (answer.status !== 401) return answer
+    const requestId = answer.headers.get('x-request-id') ?? undefined
+    throw new RequestFailed('not_signed_in', 'The session has expired.', { requestId })
+  })
 }
 
 /** How long to wait before asking again, in seconds; the last one from then on. */

@@ -6,6 +6,11 @@ const services = {
   supabase: createClient('http://localhost:1', 'key'),
   functionsUrl: 'http://site.example/functions',
 }
+const USER = { id: 'u', app_metadata: {}, user_metadata: {}, aud: 'a', created_at: '2026-01-01' }
+const SESSION = {
+  ...{ access_token: 't', refresh_token: 'r', expires_in: 3600, token_type: 'bearer' as const },
+  user: USER,
+}
 const signal = new AbortController().signal
 const errand = { name: 'restore-tenant-data' as const, body: { dry_run: true } }
 
@@ -34,13 +39,10 @@ beforeEach(() => {
   vi.useFakeTimers()
   answers = []
   asked = []
-  vi.spyOn(services.supabase.auth, 'getSession').mockImplementation(
-    async () =>
-      ({
-        data: { session: { access_token: 't' } },
-        error: null,
-      }) as never,
-  )
+  vi.spyOn(services.supabase.auth, 'getSession').mockResolvedValue({
+    data: { session: SESSION },
+    error: null,
+  })
   vi.stubGlobal('fetch', async (url: string, init: { body: string }) => {
     asked.push({ name: url.split('/').at(-1) ?? '', body: JSON.parse(init.body) })
     const answer = answers.shift()
@@ -104,13 +106,10 @@ describe('asking', () => {
   })
 
   test('renews an expired token once', async () => {
-    vi.spyOn(services.supabase.auth, 'refreshSession').mockImplementation(
-      async () =>
-        ({
-          data: { session: { access_token: 'new' }, user: null },
-          error: null,
-        }) as never,
-    )
+    vi.spyOn(services.supabase.auth, 'refreshSession').mockResolvedValue({
+      data: { session: SESSION, user: USER },
+      error: null,
+    })
     answers = [
       lines({ type: 'result', status: 401, body: refusal('not_signed_in') }),
       lines({ type: 'result', status: 401, body: refusal('not_signed_in') }),

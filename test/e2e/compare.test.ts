@@ -60,7 +60,7 @@ test('says how many rows are missing, changed and newer, and shows what was and 
   await page.getByRole('button', { name: /^4 ?newer/ }).click()
   expect(await tableNames(page)).toEqual(['Customers', 'Audit logs'])
   await page.getByRole('button', { name: /^4 ?newer/ }).click()
-  await page.getByText('Only tables with differences').click()
+  await page.getByRole('switch', { name: 'Only tables with differences' }).click()
   await see(page.getByText(/^Equal · /))
 })
 

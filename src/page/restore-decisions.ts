@@ -136,6 +136,7 @@ export function settleBlockers(
   const decisions = new Map(known.map((decision) => [decision.id, { ...decision }]))
   const obstacles: Blocker[] = []
   const failed = new Set<string>()
+  const hasLeftOut = known.some(({ answer }) => answer === 'leave_table')
   let hasNewAnswers = false
 
   for (const blocker of blockers) {
@@ -148,7 +149,9 @@ export function settleBlockers(
     const before = known.find((decision) => decision.id === id)
     const decision = decisions.get(id)
     if (decision === undefined) {
-      const answer = firstAnswer(kind, given.picks[id], [])
+      // What was left out is not brought along by what refers to it.
+      const without: Answer[] = hasLeftOut && kind === 'missing_reference' ? ['bring'] : []
+      const answer = firstAnswer(kind, given.picks[id], [], without)
       decisions.set(id, {
         ...{ id, kind, answer, found: [toFinding(blocker)], ruledOut: [], round: given.round },
       })
@@ -183,9 +186,11 @@ function firstAnswer(
   kind: DecisionKind,
   pick: string | undefined,
   ruledOut: readonly Answer[],
+  without: readonly Answer[] = [],
 ): Answer | null {
   const picked = ANSWERS[kind].find((answer) => answer === pick && !ruledOut.includes(answer))
-  return picked ?? SAFE[kind].find((answer) => !ruledOut.includes(answer)) ?? null
+  const isOffered = (answer: Answer) => !ruledOut.includes(answer) && !without.includes(answer)
+  return picked ?? SAFE[kind].find(isOffered) ?? null
 }
 
 function toFinding({ code, table, constraint, count, keys }: Blocker): Finding {

@@ -1,6 +1,7 @@
 import { Alert, Button, Text, Title } from '@mantine/core'
 import { useQueryClient } from '@tanstack/react-query'
 import { useCallback } from 'react'
+import { RequestFailed } from './call-function.ts'
 import { describeRestoreFailure, listChanges, RESTORE_PHASES } from './describe-restore.ts'
 import { formatDuration } from './format.ts'
 import { Icon } from './icons.tsx'
@@ -60,6 +61,8 @@ export function RestoreRunPanel(props: RestoreRunPanelProps) {
       run: props.onRun,
       end: (state) => {
         refresh()
+        // The frame watches queries: the next that is refused asks the person to sign in.
+        if (isSignedOut(state)) void queries.refetchQueries({ type: 'active' })
         if (state.kind === 'complete') {
           props.onComplete()
           announce(isAskedUndo ? 'The undo is done.' : 'The restore is done.')
@@ -258,6 +261,11 @@ const ELSEWHERE = { view: null, backup: null, with: null, run: null, restore: nu
 
 /** Codes after which the plan is to be looked at again. */
 const STALE = ['plan_stale', 'plan_required', 'restore_blocked', 'schema_changed']
+
+function isSignedOut(state: RunState): boolean {
+  const error = 'error' in state ? state.error : null
+  return error instanceof RequestFailed && error.code === 'not_signed_in'
+}
 
 function hasGoneStale(state: RunState): boolean {
   if (state.kind !== 'failed' && state.kind !== 'not_started') return false

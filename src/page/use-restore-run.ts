@@ -118,7 +118,9 @@ export function useRestoreRun(
         latest.current.on.end(state)
       },
       (error: unknown) => {
-        if (!signal.aborted) setRunState({ kind: 'unreadable', error })
+        if (signal.aborted) return
+        setRunState({ kind: 'unreadable', error })
+        latest.current.on.end({ kind: 'unreadable', error })
       },
     )
     return () => {

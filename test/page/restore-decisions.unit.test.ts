@@ -174,6 +174,15 @@ describe('an answer that did not settle it', () => {
     const access = blocker('access_changes', { table: 'profiles' })
     const first = settle([access])
     const second = settle([blocker('missing_reference')], first.decisions, { round: 1 })
+    expect(second.decisions.map(({ answer }) => answer)).toEqual(['leave_table', 'empty'])
+  })
+
+  test('nor where a person asked for what they refer to', () => {
+    const access = blocker('access_changes', { table: 'profiles' })
+    const first = settle([access])
+    const second = settle([blocker('missing_reference')], first.decisions, {
+      ...{ round: 1, picks: { missing_reference: 'bring' } },
+    })
     expect(second.decisions.map(({ answer }) => answer)).toEqual(['leave_table', 'bring'])
 
     const third = settle([access], second.decisions, { round: 2 })

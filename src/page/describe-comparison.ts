@@ -200,18 +200,22 @@ export function keyOf(
 
 /**
  * The columns of a row worth looking at: of a row that only one side has, not its key, which stands beside
- * it, nor the tenant, which is that of all of them.
+ * it, nor the tenant, which is that of all of them. What was searched for comes first.
  */
 export function findShownColumns(
   row: RowDifference,
   table: ComparedTable | undefined,
-  tenantId: string,
+  { tenantId, search }: { tenantId: string; search: string },
 ): ColumnDifference[] {
   if (row.kind === 'changed') return row.columns
-  return row.columns.filter(
-    ({ name, before, after }) =>
-      table?.keyColumns.includes(name) !== true && before !== tenantId && after !== tenantId,
-  )
+  const isFound = ({ before, after }: ColumnDifference) =>
+    search !== '' && `${before ?? after}`.toLowerCase().includes(search.toLowerCase())
+  return row.columns
+    .filter(
+      ({ name, before, after }) =>
+        table?.keyColumns.includes(name) !== true && before !== tenantId && after !== tenantId,
+    )
+    .toSorted((one, other) => Number(isFound(other)) - Number(isFound(one)))
 }
 
 const INSTANT = /^(\d{4}-\d\d-\d\d) (\d\d:\d\d:\d\d(?:\.\d+)?)([+-]\d\d(?::\d\d)?)$/

@@ -111,9 +111,9 @@ interface OneRowProps extends RowsProps {
 /** Of a row that only one side has, so many columns are shown at first. */
 const FEW_COLUMNS = 3
 
-function useShownColumns({ row, tables, tenantId }: OneRowProps) {
+function useShownColumns({ row, tables, tenantId, search }: OneRowProps) {
   const [isOpen, setOpen] = useState(false)
-  const all = findShownColumns(row, tables.get(row.table), tenantId)
+  const all = findShownColumns(row, tables.get(row.table), { tenantId, search })
   const isWhole = isOpen || row.kind === 'changed' || all.length <= FEW_COLUMNS + 1
   const columns = isWhole ? all : all.slice(0, FEW_COLUMNS)
   const more = all.length - columns.length

@@ -157,12 +157,20 @@ describe('a row', () => {
     const column = (name: string, before: string) => ({
       ...{ name, before, after: null, isMasked: false, isCut: false },
     })
-    const columns = [column('id', '1'), column('organization_id', 'o'), column('name', 'Nord Gas')]
-    const shown = (kind: RowDifference['kind']) =>
-      findShownColumns(row({ kind, columns }), table('customers'), 'o').map(({ name }) => name)
+    const columns = [
+      column('id', '1'),
+      column('organization_id', 'o'),
+      column('name', 'Nord Gas'),
+      column('city', 'Kiel'),
+    ]
+    const shown = (kind: RowDifference['kind'], search = '') =>
+      findShownColumns(row({ kind, columns }), table('customers'), { tenantId: 'o', search }).map(
+        ({ name }) => name,
+      )
 
-    expect(shown('only_in_backup')).toEqual(['name'])
-    expect(shown('changed')).toEqual(['id', 'organization_id', 'name'])
+    expect(shown('only_in_backup')).toEqual(['name', 'city'])
+    expect(shown('only_in_backup', 'kiel')).toEqual(['city', 'name'])
+    expect(shown('changed')).toEqual(['id', 'organization_id', 'name', 'city'])
   })
 })
 

@@ -109,7 +109,12 @@ describe('a comparison', () => {
       .trim()
       .split('\n')
       .map((line) => JSON.parse(line))
-    expect(lines[0]).toMatchObject({ type: 'progress', phase: 'locking' })
+    // The run comes first, so that a reload finds it.
+    expect(lines[0]).toMatchObject({
+      type: 'progress',
+      run_id: lines.at(-1).body.run_id,
+      phase: 'locking',
+    })
     expect(lines.at(-1)).toMatchObject({ type: 'result', status: 200, body: { success: true } })
   })
 })

@@ -38,6 +38,7 @@ export default defineConfig({
           hookTimeout: 180_000,
           // One browser and one stack at a time.
           fileParallelism: false,
+          expect: { poll: { timeout: 30_000 } },
         },
       },
     ],

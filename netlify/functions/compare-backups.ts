@@ -34,7 +34,7 @@ export default handle({
         against: input.with ?? 'live',
         tables: input.tables ?? null,
         actor: caller.actor,
-        onProgress: (progress) => tell(describeProgress(progress)),
+        onProgress: (progress, runId) => tell({ run_id: runId, ...describeProgress(progress) }),
         signal,
       })
       return answerComparison(await readCompareRun(catalog, runId))

@@ -1,7 +1,8 @@
 import { z } from 'zod'
 import { readEvents } from '../../src/core/jobs/record-events.ts'
 import { describeRestoreRun } from '../../src/core/jobs/report-restore.ts'
-import { reportRun } from '../../src/core/jobs/report-run.ts'
+import { reportRun, runNotFound } from '../../src/core/jobs/report-run.ts'
+import { findRunIdByKey } from '../../src/core/jobs/restore-run.ts'
 import { followRestoreRun } from '../../src/core/jobs/settle-restore.ts'
 import { tenantsOf } from '../../src/http/authorize.ts'
 import { handle } from '../../src/http/handle.ts'
@@ -13,20 +14,31 @@ import { handle } from '../../src/http/handle.ts'
 export default handle({
   name: 'get-run',
   methods: ['GET', 'POST'],
-  input: z.strictObject({
-    run_id: z.uuid(),
-    /** Events of a restore with a greater `seq` than this. */
-    after: z.coerce.number().int().min(0).default(0),
-  }),
+  input: z
+    .strictObject({
+      run_id: z.uuid().optional(),
+      /** Of a restore that the caller started, who does not know whether it began. */
+      idempotency_key: z.string().trim().min(1).max(200).optional(),
+      /** Events of a restore with a greater `seq` than this. */
+      after: z.coerce.number().int().min(0).default(0),
+    })
+    .refine((input) => (input.run_id === undefined) !== (input.idempotency_key === undefined), {
+      path: ['run_id'],
+      error: 'Say which run: run_id, or the idempotency_key that it was started with.',
+    }),
   allow: ['operator', 'user'],
   async run({ services, caller, input }) {
     const { catalog } = services.tenants
     const mine = caller.kind === 'user' ? tenantsOf(caller) : undefined
-    const restore = await followRestoreRun(catalog, input.run_id, mine)
+    const { idempotency_key: key } = input
+    const runId =
+      key === undefined ? input.run_id : await findRunIdByKey(catalog, caller.actor, key)
+    if (runId === undefined) throw runNotFound()
+    const restore = await followRestoreRun(catalog, runId, mine)
     const run =
       restore === undefined
-        ? await reportRun(catalog, input.run_id, mine)
-        : describeRestoreRun(restore, await readEvents(catalog, input.run_id, input.after))
+        ? await reportRun(catalog, runId, mine)
+        : describeRestoreRun(restore, await readEvents(catalog, runId, input.after))
     return { status: 200, body: { success: true, run } }
   },
 })

@@ -35,6 +35,7 @@ export default handle({
       idempotencyKey: input.idempotency_key,
       needsPlan: caller.actor.id !== null,
       time: { startedAt, wake: () => wakeBackground(environment, services.log) },
+      onRun: (runId) => tell({ type: 'run', run_id: runId }),
       onProgress: (progress) => tell(describeProgress(progress)),
     })
     return answerRestore(run, backup)

@@ -3,12 +3,13 @@ import type { CompareRun, DifferencePage } from '../core/compare/comparison-reco
 import { listDifferences, readCompareRun } from '../core/compare/comparison-record.ts'
 import { reportComparison, reportDifference } from '../core/compare/report-comparison.ts'
 import type { Database } from '../core/database/database.ts'
+import { describeProgress } from '../core/jobs/report-restore.ts'
 import { type Caller, tenantsOf } from './authorize.ts'
 import { trimmed } from './daily-answers.ts'
 import type { Answer } from './handle.ts'
 
 const TO_START = ['organization_id', 'backup_id', 'backup_date', 'with', 'tables'] as const
-const TO_PAGE = ['table', 'kind', 'cursor', 'limit'] as const
+const TO_PAGE = ['table', 'kind', 'search', 'cursor', 'limit'] as const
 
 export const CompareInput = z
   .strictObject({
@@ -23,6 +24,8 @@ export const CompareInput = z
     run_id: z.uuid().optional(),
     table: trimmed(200).optional(),
     kind: z.enum(['only_in_backup', 'only_in_other', 'changed']).optional(),
+    /** Part of a value, a key or a name of the rows that were kept; upper and lower case are alike. */
+    search: trimmed(200).optional(),
     /** `next_cursor` of the page before. */
     cursor: z.coerce.number().int().min(0).optional(),
     limit: z.coerce.number().int().min(1).max(500).optional(),
@@ -53,11 +56,12 @@ export async function answerPage(
 ): Promise<Answer> {
   const mine = caller.kind === 'user' ? tenantsOf(caller) : undefined
   const run = await readCompareRun(database, input.run_id, mine)
-  const { run_id: runId, table, kind, cursor, limit } = input
+  const { run_id: runId, table, kind, search, cursor, limit } = input
   const page: DifferencePage = await listDifferences(database, {
     runId,
     table,
     kind,
+    search,
     cursor,
     limit,
   })
@@ -77,6 +81,9 @@ function describeRun(run: CompareRun) {
     created_at: run.createdAt,
     organization_id: run.tenantId,
     organization_name: run.tenantName,
+    only_tables: run.tables,
+    progress: run.progress === null ? null : describeProgress(run.progress),
+    heard_at: run.heardAt,
     ...(run.comparison === null ? {} : reportComparison(run.comparison)),
     ...(run.error === null ? {} : { error: run.error }),
   }

@@ -1,8 +1,8 @@
 import type { z } from 'zod'
 import { BackupError } from '../core/errors.ts'
 
-/** Far more than any of our inputs needs. */
-const MAX_CHARACTERS = 64_000
+/** More than any of our inputs needs; the longest is a restore of some thousand rows by their keys. */
+const MAX_CHARACTERS = 1_000_000
 
 /**
  * Reads the input of a request, which is the JSON body of a POST (an empty one counts as `{}`) or the

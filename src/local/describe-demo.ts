@@ -1,4 +1,5 @@
 import {
+  DEMO_OPERATOR,
   DEMO_TENANTS,
   type DemoPerson,
   type DemoRole,
@@ -19,19 +20,40 @@ export function describeDemo(password: string): Record<string, string> {
     DEMO_MEMBER_PASSWORD: password,
     DEMO_OTHER_OWNER_EMAIL: otherOwner.email,
     DEMO_OTHER_OWNER_PASSWORD: password,
+    DEMO_OPERATOR_EMAIL: DEMO_OPERATOR.email,
+    DEMO_OPERATOR_PASSWORD: password,
   }
 }
 
-/** Who can sign in, for people. */
-export function describeLogins(password: string): string[] {
+/** Somebody that one can sign in as to try the page. */
+export interface DemoLogin {
+  email: string
+  password: string
+  /** `owner of Prairie Welding & Gas`. */
+  what: string
+}
+
+/** Who can sign in: one of each kind, and the owner of another tenant. */
+export function listLogins(password: string): DemoLogin[] {
   const people = [findPerson(0, 'owner'), findPerson(0, 'member'), findPerson(1, 'owner')]
-  const width = Math.max(...people.map(({ email }) => email.length))
+  return [
+    ...people.map(({ email, role, tenantName }) => ({
+      email,
+      password,
+      what: `${role} of ${tenantName}`,
+    })),
+    { email: DEMO_OPERATOR.email, password, what: 'operator of all tenants' },
+  ]
+}
+
+/** The same, for people. */
+export function describeLogins(password: string): string[] {
+  const logins = listLogins(password)
+  const width = Math.max(...logins.map(({ email }) => email.length))
   return [
     `Sign in with the password ${password} as`,
     '',
-    ...people.map(
-      ({ email, role, tenantName }) => `  ${email.padEnd(width)}  ${role} of ${tenantName}`,
-    ),
+    ...logins.map(({ email, what }) => `  ${email.padEnd(width)}  ${what}`),
   ]
 }
 

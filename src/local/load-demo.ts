@@ -1,5 +1,5 @@
 import { createDemoLogins } from '../../supabase/demo/create-demo-users.ts'
-import { DEMO_TENANTS, listDemoPeople } from '../../supabase/demo/demo-tenants.ts'
+import { DEMO_OPERATOR, DEMO_TENANTS, listDemoPeople } from '../../supabase/demo/demo-tenants.ts'
 import { generateDemo } from '../../supabase/demo/generate.ts'
 import { installDemo } from '../../supabase/demo/install-demo.ts'
 import { connectDatabase } from '../core/database/connect-database.ts'
@@ -34,6 +34,23 @@ export async function loadDemo({ adminUrl, superuserUrl, password }: DemoTarget)
     )
     await admin.withConnection((session) => generateDemo(session))
     return true
+  } finally {
+    await Promise.all([admin.close(), platform.close()])
+  }
+}
+
+/** A person who may operate every tenant of the demonstration, as an administrator would list one. */
+export async function loadDemoOperator(target: DemoTarget): Promise<void> {
+  const admin = connectDatabase({ url: target.adminUrl, dataSessions: 1 })
+  const platform = connectDatabase({ url: target.superuserUrl, dataSessions: 1 })
+  try {
+    await platform.withConnection((session) =>
+      createDemoLogins(session, [DEMO_OPERATOR], () => target.password),
+    )
+    await admin.query(
+      `insert into tenantkeep.operators (user_id, label) values ($1, $2) on conflict do nothing`,
+      [DEMO_OPERATOR.id, DEMO_OPERATOR.email],
+    )
   } finally {
     await Promise.all([admin.close(), platform.close()])
   }

@@ -2,11 +2,11 @@ import { mkdir, realpath, rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import { parseArgs } from 'node:util'
 import { createClient } from '@supabase/supabase-js'
-import { describeDemo, describeLogins } from './describe-demo.ts'
+import { describeDemo, describeLogins, listLogins } from './describe-demo.ts'
 import { describeBackups, takeDailyBackup } from './first-backup.ts'
 import { isPortBusy } from './free-port.ts'
 import { runScript } from './hosted-shape.ts'
-import { loadDemo, protectDemo } from './load-demo.ts'
+import { loadDemo, loadDemoOperator, protectDemo } from './load-demo.ts'
 import { hasAllMigrations, pushMigrations } from './migrations.ts'
 import { placeDataFolder, startPostgres, stopLeftover } from './postgres.ts'
 import { loadSecrets, type Secrets } from './secrets.ts'
@@ -76,7 +76,8 @@ async function main(): Promise<void> {
   const environment = describeEnvironment(settings, secrets)
   // Vite and the bundler of the functions load beside everything else; the functions are told where
   // things will be.
-  const site = serveSite(ports.app, environment)
+  const hasDemo = !flags['no-demo']
+  const site = serveSite(ports.app, environment, hasDemo ? listLogins(secrets.demoPassword) : [])
   site.catch(() => {})
   undo.push(async () => (await site.catch(() => undefined))?.stop())
 
@@ -96,11 +97,12 @@ async function main(): Promise<void> {
   if (!(await hasAllMigrations(adminUrl))) await pushMigrations(adminUrl, leaving.signal)
   await runScript(adminUrl, `alter role tenantkeep_worker password '${secrets.workerPassword}'`)
 
-  const hasDemo = !flags['no-demo']
   if (hasDemo) {
     say('demonstration application, its tables under protection')
-    await loadDemo({ adminUrl, superuserUrl, password: secrets.demoPassword })
+    const target = { adminUrl, superuserUrl, password: secrets.demoPassword }
+    await loadDemo(target)
     await protectDemo(adminUrl)
+    await loadDemoOperator(target)
   }
 
   say('Supabase API')

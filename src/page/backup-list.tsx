@@ -1,45 +1,51 @@
-import { Group, NativeSelect, Stack, Table, Text, Tooltip, UnstyledButton } from '@mantine/core'
+import { Button, NativeSelect, Text, UnstyledButton } from '@mantine/core'
 import { keepPreviousData, useQuery } from '@tanstack/react-query'
-import { useState } from 'react'
-import { type Backup, type BackupOrder, listBackups, type PageServices } from './api.ts'
+import { type ReactNode, useContext, useState } from 'react'
+import { BackupActions } from './backup-actions.tsx'
+import { BackupFilterBar } from './backup-filter-bar.tsx'
+import list from './backup-list.module.css'
 import { describeChanges, KINDS, listChanges, nameStatus } from './backup-words.ts'
+import type { PageServices } from './call-function.ts'
 import { takenAt } from './describe-state.ts'
-import { DownloadButton } from './download-button.tsx'
 import { ErrorNotice } from './error-notice.tsx'
 import { formatBytes, formatCount, formatPlural } from './format.ts'
 import { Icon } from './icons.tsx'
 import { EmptyList, ListCard, ListSkeleton, ListTable, Pages, StatusBadge } from './list-parts.tsx'
 import classes from './page.module.css'
-import { Time } from './times.tsx'
+import { type Backup, type BackupOrder, listBackups } from './read-backups.ts'
+import { Time, UtcTimes } from './times.tsx'
+import { toFilters, useListChoices } from './use-list-choices.ts'
 import { useSearchParam } from './use-search-param.ts'
+import type { ViewProps } from './view-props.ts'
 
 interface Sorting {
   order: BackupOrder
   isAscending: boolean
 }
 
-/** Every backup of the tenant, a page at a time: a table, or cards where there is no room for one. */
-export function BackupList({
-  services,
-  tenantId,
-  isNarrow,
-}: {
+interface BackupListProps {
   services: PageServices
   tenantId: string
   isNarrow: boolean
-}) {
-  const [sorting, setSorting] = useState<Sorting>({ order: 'taken', isAscending: false })
+  announce: ViewProps['announce']
+  /** What to do first where there is no backup at all. */
+  onCreate: () => void
+}
+
+/** Every backup of the tenant, a page at a time: a table, or cards where there is no room for one. */
+export function BackupList({ services, tenantId, isNarrow, announce, onCreate }: BackupListProps) {
+  const utc = useContext(UtcTimes)
+  const { choices, isFiltered, choose, clear } = useListChoices()
   const [pageParam, setPageParam] = useSearchParam('page')
   const page = Math.max(1, Number.parseInt(pageParam ?? '1', 10) || 1)
+  const { order, isAscending } = choices
+  const filters = toFilters(choices, utc)
   const backups = useQuery({
-    queryKey: ['backups', tenantId, sorting, page],
-    queryFn: ({ signal }) => listBackups(services, { tenantId, ...sorting, page }, signal),
+    queryKey: ['backups', tenantId, order, isAscending, filters, page],
+    queryFn: ({ signal }) =>
+      listBackups(services, { tenantId, order, isAscending, page, filters }, signal),
     placeholderData: keepPreviousData,
   })
-  const sortBy = (next: Sorting) => {
-    setSorting(next)
-    setPageParam(null, 'replace')
-  }
 
   if (backups.data === undefined) {
     return backups.isError ? (
@@ -52,34 +58,60 @@ export function BackupList({
       <ListSkeleton isNarrow={isNarrow} />
     )
   }
-  if (backups.data.total === 0) {
+  const { rows, total } = backups.data
+  if (total === 0 && !isFiltered) {
     return (
       <EmptyList
         title="No backup yet"
         text="Every backup of this tenant will be listed here: the daily ones, and those that you create."
+        action={<Button onClick={onCreate}>Create backup</Button>}
       />
     )
   }
+  const sorting = { order, isAscending }
+  const sortBy = (next: Sorting) => choose({ sorting: next })
   return (
     <div aria-busy={backups.isPlaceholderData}>
-      {isNarrow ? (
-        <BackupCards
-          services={services}
-          backups={backups.data.rows}
-          sorting={sorting}
-          onSort={sortBy}
+      <BackupFilterBar
+        isNarrow={isNarrow}
+        choices={choices}
+        isFiltered={isFiltered}
+        total={total}
+        onChoose={choose}
+        onClear={clear}
+        sort={isNarrow ? <SortSelect sorting={sorting} onSort={sortBy} /> : null}
+      />
+      {backups.isError && (
+        <ErrorNotice
+          error={backups.error}
+          what="The list could not be brought up to date"
+          onRetry={() => backups.refetch()}
         />
+      )}
+      {total === 0 ? (
+        <EmptyList
+          title="No backup fits these filters"
+          text="Others are there; the filters hide them."
+          action={
+            <Button variant="default" onClick={clear}>
+              Clear filters
+            </Button>
+          }
+        />
+      ) : isNarrow ? (
+        <BackupCards services={services} backups={rows} announce={announce} />
       ) : (
         <BackupTable
           services={services}
-          backups={backups.data.rows}
+          backups={rows}
           sorting={sorting}
           onSort={sortBy}
+          announce={announce}
         />
       )}
       <Pages
         page={page}
-        total={backups.data.total}
+        total={total}
         label="Pages of backups"
         onChange={(next) => setPageParam(next === 1 ? null : String(next))}
       />
@@ -87,50 +119,61 @@ export function BackupList({
   )
 }
 
-interface ListProps {
+interface RowsProps {
   services: PageServices
   backups: Backup[]
-  sorting: Sorting
-  onSort: (sorting: Sorting) => void
+  announce: ViewProps['announce']
 }
 
-function BackupTable({ services, backups, sorting, onSort }: ListProps) {
+function BackupTable({
+  services,
+  backups,
+  sorting,
+  onSort,
+  announce,
+}: RowsProps & { sorting: Sorting; onSort: (sorting: Sorting) => void }) {
   return (
     <ListTable
       caption="Available backups"
       head={
         <>
           <SortableHeader label="Taken" order="taken" sorting={sorting} onSort={onSort} />
-          <Table.Th scope="col">Kind</Table.Th>
+          <th scope="col">Kind</th>
           <SortableHeader label="Rows" order="rows" sorting={sorting} onSort={onSort} isNumber />
           <SortableHeader label="Size" order="size" sorting={sorting} onSort={onSort} isNumber />
-          <Table.Th scope="col">Changed since previous</Table.Th>
-          <Table.Th scope="col">State</Table.Th>
+          <th scope="col">Changed since previous</th>
+          <th scope="col">State</th>
+          <th scope="col">
+            <span className={classes.hidden}>Actions</span>
+          </th>
         </>
       }
     >
       {backups.map((backup) => (
-        <Table.Tr key={backup.id}>
-          <Table.Td className={classes.takenCell}>
+        <tr key={backup.id}>
+          <td className={list.takenCell}>
             <Text span fw={600} size="sm">
               <Time value={takenAt(backup)} />
             </Text>
             <BackupNote backup={backup} />
-          </Table.Td>
-          <Table.Td>{KINDS[backup.type]}</Table.Td>
-          <Table.Td className={classes.number}>
+          </td>
+          <td>{KINDS[backup.type]}</td>
+          <td className={classes.number}>
             {backup.totalRecords === null ? <Nothing /> : formatCount(backup.totalRecords)}
-          </Table.Td>
-          <Table.Td className={classes.number}>
+          </td>
+          <td className={classes.number}>
             <Size backup={backup} />
-          </Table.Td>
-          <Table.Td>
+          </td>
+          <td className={list.changesCell}>
             <ChangeText backup={backup} />
-          </Table.Td>
-          <Table.Td className={classes.stateCell}>
-            <BackupState services={services} backup={backup} />
-          </Table.Td>
-        </Table.Tr>
+          </td>
+          <td className={list.stateCell}>
+            <BackupState backup={backup} />
+          </td>
+          <td className={list.actionsCell}>
+            <BackupActions services={services} backup={backup} announce={announce} />
+          </td>
+        </tr>
       ))}
     </ListTable>
   )
@@ -152,7 +195,7 @@ function SortableHeader({
   const isCurrent = sorting.order === order
   const direction = sorting.isAscending ? 'ascending' : 'descending'
   return (
-    <Table.Th
+    <th
       scope="col"
       aria-sort={isCurrent ? direction : 'none'}
       className={isNumber ? classes.number : undefined}
@@ -166,7 +209,7 @@ function SortableHeader({
           <Icon size={14} name={isCurrent ? (sorting.isAscending ? 'up' : 'down') : 'unsorted'} />
         </span>
       </UnstyledButton>
-    </Table.Th>
+    </th>
   )
 }
 
@@ -177,62 +220,74 @@ const CARD_SORTINGS: Record<string, Sorting & { label: string }> = {
   size: { order: 'size', isAscending: false, label: 'Largest first' },
 }
 
-function BackupCards({ services, backups, sorting, onSort }: ListProps) {
+function SortSelect({
+  sorting,
+  onSort,
+}: {
+  sorting: Sorting
+  onSort: (sorting: Sorting) => void
+}): ReactNode {
   const entries = Object.entries(CARD_SORTINGS)
   const current = entries.find(
     ([, { order, isAscending }]) => order === sorting.order && isAscending === sorting.isAscending,
   )
   return (
-    <>
-      <NativeSelect
-        label="Sort"
-        size="md"
-        mb="sm"
-        value={current?.[0] ?? 'newest'}
-        data={entries.map(([value, { label }]) => ({ value, label }))}
-        onChange={(event) => {
-          const chosen = CARD_SORTINGS[event.currentTarget.value]
-          if (chosen !== undefined) {
-            onSort({ order: chosen.order, isAscending: chosen.isAscending })
-          }
-        }}
-      />
-      <ul className={classes.cards}>
-        {backups.map((backup) => (
-          <ListCard key={backup.id}>
-            <Group justify="space-between" gap="xs" wrap="nowrap" align="flex-start">
-              <Text fw={600}>
-                <Time value={takenAt(backup)} />
-              </Text>
-              <Text size="sm" c="dimmed">
-                {KINDS[backup.type]}
-              </Text>
-            </Group>
+    <NativeSelect
+      aria-label="Sort"
+      size="md"
+      value={current?.[0] ?? 'newest'}
+      data={entries.map(([value, { label }]) => ({ value, label }))}
+      onChange={(event) => {
+        const chosen = CARD_SORTINGS[event.currentTarget.value]
+        if (chosen !== undefined) {
+          onSort({ order: chosen.order, isAscending: chosen.isAscending })
+        }
+      }}
+    />
+  )
+}
+
+function BackupCards({ services, backups, announce }: RowsProps) {
+  return (
+    <ul className={classes.cards}>
+      {backups.map((backup) => (
+        <ListCard key={backup.id}>
+          <div className={list.cardHead}>
+            <Text fw={600}>
+              <Time value={takenAt(backup)} />
+            </Text>
+            <BackupBadges backup={backup} />
+          </div>
+          <Text size="sm" c="dimmed" mt={4}>
+            {KINDS[backup.type]}
             {backup.totalRecords !== null && (
-              <Text size="sm" mt={4}>
-                {formatPlural(backup.totalRecords, 'row')} · <Size backup={backup} />
-              </Text>
+              <>
+                {' '}
+                · {formatPlural(backup.totalRecords, 'row')} · <Size backup={backup} />
+              </>
             )}
-            {backup.changes !== null && (
-              <Text size="sm" c="dimmed">
-                Changed since previous: <ChangeText backup={backup} />
-              </Text>
-            )}
-            <BackupNote backup={backup} />
-            <div className={classes.cardState}>
-              <BackupState services={services} backup={backup} />
+          </Text>
+          {backup.changes !== null && (
+            <div className={list.cardChanges}>
+              <span>Changed since previous: </span>
+              <ChangeText backup={backup} />
             </div>
-          </ListCard>
-        ))}
-      </ul>
-    </>
+          )}
+          <BackupNote backup={backup} />
+          <BackupReasons backup={backup} />
+          <BackupActions services={services} backup={backup} announce={announce} />
+        </ListCard>
+      ))}
+    </ul>
   )
 }
 
 function BackupNote({ backup: { name, note, tags } }: { backup: Backup }) {
+  const [isWhole, setWhole] = useState(false)
   if (name === null && note === null && tags.length === 0) return null
+  const isLong = note !== null && note.length > LONG_NOTE
   return (
-    <div className={classes.note}>
+    <div className={list.note}>
       {name !== null && (
         <Text size="sm" fw={500}>
           {name}
@@ -240,7 +295,16 @@ function BackupNote({ backup: { name, note, tags } }: { backup: Backup }) {
       )}
       {note !== null && (
         <Text size="sm" c="dimmed">
-          {note}
+          {isLong && !isWhole ? `${note.slice(0, LONG_NOTE - 20).trimEnd()}… ` : note}
+          {isLong && (
+            <UnstyledButton
+              className={list.more}
+              aria-expanded={isWhole}
+              onClick={() => setWhole(!isWhole)}
+            >
+              {isWhole ? 'Show less' : 'Show all'}
+            </UnstyledButton>
+          )}
         </Text>
       )}
       {tags.length > 0 && (
@@ -251,6 +315,9 @@ function BackupNote({ backup: { name, note, tags } }: { backup: Backup }) {
     </div>
   )
 }
+
+/** Longer notes are cut, so that one of them does not push the next backup off the screen. */
+const LONG_NOTE = 160
 
 function Size({ backup: { totalSize, rawSize } }: { backup: Backup }) {
   if (totalSize === null) return <Nothing />
@@ -272,55 +339,54 @@ function ChangeText({ backup: { changes } }: { backup: Backup }) {
   const text = describeChanges(changes)
   if (text === null || changes === null) return <Nothing />
   if (changes.tables.length === 0) return <>{text}</>
-  const lines = listChanges(changes)
   return (
-    <Tooltip
-      multiline
-      label={
-        <>
-          {lines.slice(0, 12).map((line) => (
-            <div key={line}>{line}</div>
-          ))}
-          {lines.length > 12 && <div>and {lines.length - 12} more</div>}
-        </>
-      }
-    >
-      <span>{text}</span>
-    </Tooltip>
+    <details className={list.changes}>
+      <summary>{text}</summary>
+      <ul>
+        {listChanges(changes).map((line) => (
+          <li key={line}>{line}</li>
+        ))}
+      </ul>
+    </details>
   )
 }
 
-function BackupState({ services, backup }: { services: PageServices; backup: Backup }) {
+function BackupState({ backup }: { backup: Backup }) {
   return (
-    <Stack gap={4}>
-      <Group gap={6}>
-        <StatusBadge words={nameStatus(backup)} />
-        {backup.pinnedAt !== null && (
-          <StatusBadge words={{ word: 'Pinned', colour: 'blue', icon: 'pin' }} />
-        )}
-        {backup.gaps.length > 0 && (
-          <StatusBadge
-            words={{
-              word: `${formatPlural(backup.gaps.length, 'table')} missing`,
-              colour: 'yellow',
-              icon: 'attention',
-            }}
-          />
-        )}
-      </Group>
-      {backup.errorMessage !== null && (
-        <Text size="xs" c="dimmed" className={classes.reason}>
-          {backup.errorMessage}
-        </Text>
-      )}
-      {backup.pinReason !== null && (
-        <Text size="xs" c="dimmed" className={classes.reason}>
-          {backup.pinReason}
-        </Text>
-      )}
-      {backup.status === 'complete' && <DownloadButton services={services} backup={backup} />}
-    </Stack>
+    <>
+      <BackupBadges backup={backup} />
+      <BackupReasons backup={backup} />
+    </>
   )
+}
+
+function BackupBadges({ backup }: { backup: Backup }) {
+  return (
+    <div className={list.badges}>
+      <StatusBadge words={nameStatus(backup)} />
+      {backup.pinnedAt !== null && (
+        <StatusBadge words={{ word: 'Pinned', colour: 'blue', icon: 'pin' }} />
+      )}
+      {backup.gaps.length > 0 && (
+        <StatusBadge
+          words={{
+            word: `${formatPlural(backup.gaps.length, 'table')} missing`,
+            colour: 'yellow',
+            icon: 'attention',
+          }}
+        />
+      )}
+    </div>
+  )
+}
+
+function BackupReasons({ backup }: { backup: Backup }) {
+  const reasons = [backup.errorMessage, backup.pinReason].filter((reason) => reason !== null)
+  return reasons.map((reason) => (
+    <Text key={reason} size="xs" c="dimmed" mt={4} className={list.reason}>
+      {reason}
+    </Text>
+  ))
 }
 
 /** A value that there is not. */

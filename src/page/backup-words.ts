@@ -1,6 +1,7 @@
-import type { Backup, Changes, JournalEntry } from './api.ts'
 import { formatCount, formatPlural } from './format.ts'
 import type { IconName } from './icons.tsx'
+import type { Backup, Changes } from './read-backups.ts'
+import type { JournalEntry } from './read-journal.ts'
 
 /** What the page calls things. */
 export const KINDS: Record<Backup['type'], string> = {

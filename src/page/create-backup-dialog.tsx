@@ -1,89 +1,51 @@
-import { Button, Group, Modal, Stack, Text, Textarea, TextInput } from '@mantine/core'
-import { useForm } from '@mantine/form'
-import { MAX_NAME, MAX_NOTE } from './api.ts'
+import { Button, Group, Modal, Stack, Text } from '@mantine/core'
+import { BackupFields, focusFirstError, trimRequest, useBackupForm } from './backup-form.tsx'
 import classes from './page.module.css'
+import type { BackupRequest } from './start-backup.ts'
 
-export interface BackupRequest {
-  name: string
-  note: string
-}
-
-/** Asks for a name and a note, both optional, and checks them as they are typed. */
-export function CreateBackupDialog({
-  tenantName,
-  isOpen,
-  onClose,
-  onCreate,
-}: {
+interface CreateBackupDialogProps {
   tenantName: string
   isOpen: boolean
   onClose: () => void
   onCreate: (request: BackupRequest) => void
-}) {
+}
+
+/** Asks for a name, a note and tags, all optional, and checks them as they are typed. */
+export function CreateBackupDialog({ isOpen, ...props }: CreateBackupDialogProps) {
   return (
     <Modal
       opened={isOpen}
-      onClose={onClose}
+      onClose={props.onClose}
       title="Create backup"
       classNames={{ title: classes.dialogTitle }}
       closeButtonProps={{ 'aria-label': 'Close' }}
       size="md"
     >
-      <BackupForm tenantName={tenantName} onClose={onClose} onCreate={onCreate} />
+      <CreateBackupForm {...props} />
     </Modal>
   )
 }
 
 /** Its own component, so that it begins empty each time the dialog opens. */
-function BackupForm({
+function CreateBackupForm({
   tenantName,
   onClose,
   onCreate,
-}: {
-  tenantName: string
-  onClose: () => void
-  onCreate: (request: BackupRequest) => void
-}) {
-  const form = useForm<BackupRequest>({
-    initialValues: { name: '', note: '' },
-    validateInputOnChange: true,
-    validate: {
-      name: (value) => checkLength(value, 'Name', MAX_NAME),
-      note: (value) => checkLength(value, 'Note', MAX_NOTE),
-    },
-  })
+}: Omit<CreateBackupDialogProps, 'isOpen'>) {
+  const form = useBackupForm({ name: '', note: '', tags: [] })
   return (
     <form
       noValidate
       onSubmit={form.onSubmit(
-        ({ name, note }) => onCreate({ name: name.trim(), note: note.trim() }),
-        (errors) => {
-          const first = Object.keys(errors)[0]
-          if (first !== undefined) form.getInputNode(first)?.focus()
-        },
+        (values) => onCreate(trimRequest(values)),
+        (errors) => focusFirstError(form, errors),
       )}
     >
       <Stack gap="md">
         <Text size="sm">
           A complete copy of <strong>{tenantName}</strong> as of now. Nobody is interrupted.
         </Text>
-        <TextInput
-          label="Name (optional)"
-          description={`To find it again; ${MAX_NAME} characters at most`}
-          autoComplete="off"
-          data-autofocus
-          {...form.getInputProps('name')}
-          key={form.key('name')}
-        />
-        <Textarea
-          label="Note (optional)"
-          description="Why, for whoever reads this later"
-          autosize
-          minRows={2}
-          maxRows={6}
-          {...form.getInputProps('note')}
-          key={form.key('note')}
-        />
+        <BackupFields form={form} />
         <Group justify="flex-end" gap="sm">
           <Button variant="default" onClick={onClose}>
             Cancel
@@ -93,9 +55,4 @@ function BackupForm({
       </Stack>
     </form>
   )
-}
-
-function checkLength(value: string, label: string, max: number): string | null {
-  const length = value.trim().length
-  return length <= max ? null : `${label} must be ${max} characters or fewer; it has ${length}`
 }

@@ -1,4 +1,4 @@
-import { RequestFailed } from './api.ts'
+import { RequestFailed } from './call-function.ts'
 
 export interface ErrorWords {
   title: string

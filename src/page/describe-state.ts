@@ -1,26 +1,25 @@
-import type { Backup } from './api.ts'
 import { formatAge, formatAgo, formatPlural } from './format.ts'
 import type { IconName } from './icons.tsx'
-
-/** What decides the sentence at the top of the page. */
-export interface TenantState {
-  /** Safety backups never count. */
-  newestComplete: Backup | null
-  /** The newest of whatever status, safety backups left out. */
-  newestAttempt: Backup | null
-}
+import type { Backup } from './read-backups.ts'
+import type { State, StateCode } from './read-state.ts'
 
 export type Tone = 'good' | 'look' | 'bad' | 'busy' | 'nothing'
+
+/** Text with instants in it, which are set apart so that the page can show them in any zone. */
+export type Words = readonly (string | Date | NearTime)[]
+
+/** An instant that is named by its day where that is yesterday, today or tomorrow. */
+interface NearTime {
+  near: Date
+}
 
 export interface StateSentence {
   tone: Tone
   heading: string
-  /** What stands behind the heading; times are set apart so that the page can show them in any zone. */
-  evidence: string[]
-  /** The instant that the evidence is about. */
-  at: Date | null
-  /** What to do about it. */
-  advice: string | null
+  /** What stands behind the heading, a line each. */
+  lines: Words[]
+  /** What the one button that stands out does. */
+  action: 'create' | 'create_now' | 'copy_tables' | 'progress' | 'none'
 }
 
 export const TONES: Record<Tone, { colour: string; icon: IconName }> = {
@@ -31,98 +30,201 @@ export const TONES: Record<Tone, { colour: string; icon: IconName }> = {
   nothing: { colour: 'gray', icon: 'nothing' },
 }
 
-/** A day, and two hours for a daily run that is late or long. */
-const OVERDUE_MS = 26 * 3_600_000
-/** A backup that still runs after this most likely lost its process. */
-const STUCK_MS = 20 * 60_000
+/** What a sentence is made from; the rest of the state is shown elsewhere. */
+export type DescribedState = Pick<
+  State,
+  'state' | 'newestBackup' | 'newestAttempt' | 'nextExpectedAt' | 'lastProvenRestoreAt' | 'running'
+>
 
-/** Says in one sentence whether a tenant's data is safe. What runs goes first, then the worst. */
-export function describeState(
-  { newestComplete, newestAttempt }: TenantState,
-  now: Date,
-): StateSentence {
-  const age = newestComplete === null ? null : now.getTime() - takenAt(newestComplete).getTime()
-  const isOverdue = age !== null && age > OVERDUE_MS
-  const hasFailed = newestAttempt?.status === 'failed' || newestAttempt?.status === 'cancelled'
-  const reason = hasFailed ? (newestAttempt.errorMessage ?? 'No reason was recorded.') : null
+/** Puts into words what the server decided about a tenant's safety. */
+export function describeState(state: DescribedState, now: Date): StateSentence {
+  return SENTENCES[state.state.code](state, now)
+}
 
-  if (newestAttempt?.status === 'running') {
-    const isStuck = now.getTime() - newestAttempt.createdAt.getTime() > STUCK_MS
-    if (!isStuck) {
+const SENTENCES: Record<StateCode, (state: DescribedState, now: Date) => StateSentence> = {
+  running: (state) => ({
+    tone: 'busy',
+    heading: 'A backup is running',
+    lines: [
+      [...describeStart(state), 'You can close this page; the backup goes on.'],
+      describeNewest(state, 'The newest complete one is of '),
+    ],
+    action: 'progress',
+  }),
+  restoring: (state) => ({
+    tone: 'busy',
+    heading: state.running?.kind === 'undo' ? 'A restore is being undone' : 'A restore is running',
+    lines: [
+      [...describeStart(state), 'You can close this page; it goes on.'],
+      ['Everything is written at once at the end, or not at all.'],
+    ],
+    action: 'progress',
+  }),
+  paused: (state) => ({
+    tone: 'look',
+    heading: 'Backups are paused',
+    lines: [
+      [
+        ...(state.state.since === null ? [] : ['Since ', state.state.since, '. ']),
+        ...(state.state.reason === null ? [] : [`The reason given: “${state.state.reason}”.`]),
+      ],
+      ['Backups that exist stay, and can be restored. Whoever runs this service can resume them.'],
+    ],
+    action: 'none',
+  }),
+  none: (state) => {
+    const { reason, since } = state.state
+    if (since !== null) {
       return {
-        tone: 'busy',
-        heading: 'A backup is running',
-        evidence: [
-          newestComplete === null
-            ? 'It is the first one.'
-            : `The newest complete one is ${formatAge(age ?? 0)} old.`,
+        tone: 'bad',
+        heading: 'The last backup failed, and there is no other',
+        lines: [
+          ['Failed ', { near: since }, `: ${endSentence(reason ?? 'no reason was recorded')}`],
+          ['If it fails again, show this page to your administrator.'],
         ],
-        at: newestAttempt.createdAt,
-        advice: 'You can close this page; the backup goes on.',
+        action: 'create_now',
       }
     }
-  }
-  if (newestComplete === null) {
-    return reason === null
-      ? {
-          tone: 'nothing',
-          heading: 'No backup yet',
-          evidence: ['Nothing of this tenant is protected so far.'],
-          at: null,
-          advice: 'Create the first backup now. Later ones are taken every day.',
-        }
-      : {
-          tone: 'bad',
-          heading: 'The last backup failed, and there is no other',
-          evidence: [reason],
-          at: newestAttempt?.createdAt ?? null,
-          advice: 'Create a backup now. If it fails again, show this page to your administrator.',
-        }
-  }
-  if (isOverdue) {
+    return {
+      tone: 'nothing',
+      heading: 'No backup yet',
+      lines: [
+        state.nextExpectedAt === null
+          ? ['Nothing is protected so far. You can take the first one now.']
+          : [
+              'The first one is expected ',
+              { near: state.nextExpectedAt },
+              '. You can take one now.',
+            ],
+      ],
+      action: 'create',
+    }
+  },
+  damaged: (state) => ({
+    tone: 'bad',
+    heading: 'The newest backup cannot be used',
+    lines: [
+      [
+        ...describeNewest(state, 'The backup of '),
+        'It did not pass verification',
+        ...(state.state.since === null ? [] : [' ', { near: state.state.since }]),
+        state.state.reason === null ? '.' : `: ${endSentence(state.state.reason)}`,
+      ],
+      ['Your data is as it was. Take a new backup; older ones are listed below.'],
+    ],
+    action: 'create_now',
+  }),
+  overdue: (state, now) => {
+    const taken = state.newestBackup === null ? null : takenAt(state.newestBackup)
+    const age = taken === null ? '' : ` for ${formatAge(now.getTime() - taken.getTime())}`
+    const expected = state.nextExpectedAt
     return {
       tone: 'bad',
-      heading: `No complete backup for ${formatAge(age)}`,
-      evidence: [
-        'Changes made since the newest complete backup are not protected.',
-        ...(reason === null ? [] : [`The last attempt failed: ${reason}`]),
+      heading: `No complete backup${age}`,
+      lines: [
+        [
+          ...(expected === null || expected > now
+            ? []
+            : ['One was expected ', { near: expected }, ', and did not arrive. ']),
+          ...(state.state.reason === null
+            ? []
+            : [`The last attempt failed: ${endSentence(state.state.reason)}`]),
+        ],
+        taken === null ? [] : ['Changes since ', taken, ' are not protected.'],
       ],
-      at: takenAt(newestComplete),
-      advice:
-        'Create a backup now, and ask your administrator why the daily one did not come: it should have been here by now.',
+      action: 'create_now',
     }
-  }
-  const rows = formatPlural(newestComplete.totalRecords ?? 0, 'row')
-  if (hasFailed) {
+  },
+  last_failed: (state, now) => ({
+    tone: 'look',
+    heading: 'The last backup failed; the one before is fine',
+    lines: [
+      [
+        ...(state.state.since === null ? [] : ['Failed ', { near: state.state.since }, ': ']),
+        endSentence(state.state.reason ?? 'no reason was recorded'),
+      ],
+      state.newestBackup === null
+        ? []
+        : [
+            `Newest complete backup: ${formatAge(now.getTime() - takenAt(state.newestBackup).getTime())} old (`,
+            takenAt(state.newestBackup),
+            ').',
+          ],
+    ],
+    action: 'create',
+  }),
+  gaps: (state, now) => {
+    const gaps = state.newestBackup?.gaps ?? []
+    const isOne = gaps.length === 1
     return {
       tone: 'look',
-      heading: 'The last backup failed; the one before is fine',
-      evidence: [reason ?? '', `The newest complete backup is ${formatAge(age ?? 0)} old.`],
-      at: newestAttempt.createdAt,
-      advice: 'Create a backup now to be up to date.',
-    }
-  }
-  const heading = `Backed up ${formatAgo(takenAt(newestComplete), now)}`
-  if (newestComplete.gaps.length > 0) {
-    const missing = formatPlural(newestComplete.gaps.length, 'table')
-    return {
-      tone: 'look',
-      heading: `${heading}, but ${missing} ${newestComplete.gaps.length === 1 ? 'is' : 'are'} missing from it`,
-      evidence: [
-        `Nobody has decided yet what is to happen with ${newestComplete.gaps.join(', ')}.`,
-        'Everything else is complete and verified.',
+      heading: `${describeAge(state, now)}, but ${formatPlural(gaps.length, 'table')} ${isOne ? 'is' : 'are'} missing from it`,
+      lines: [
+        [
+          `Nobody has decided what is to happen with ${listNames(gaps)}. Everything else is complete.`,
+        ],
+        describeOutlook(state, now),
       ],
-      at: takenAt(newestComplete),
-      advice: 'Give your administrator the names of these tables.',
+      action: 'copy_tables',
     }
-  }
-  return {
+  },
+  unverified: (state, now) => ({
+    tone: 'busy',
+    heading: describeAge(state, now),
+    lines: [describeEvidence(state, 'not verified yet'), describeOutlook(state, now)],
+    action: 'create',
+  }),
+  verified: (state, now) => ({
     tone: 'good',
-    heading,
-    evidence: [rows, newestComplete.verifiedAt === null ? 'not verified' : 'verified'],
-    at: takenAt(newestComplete),
-    advice: null,
-  }
+    heading: describeAge(state, now),
+    lines: [describeEvidence(state, 'verified'), describeOutlook(state, now)],
+    action: 'create',
+  }),
+}
+
+function describeAge({ newestBackup }: DescribedState, now: Date): string {
+  return newestBackup === null ? 'Backed up' : `Backed up ${formatAgo(takenAt(newestBackup), now)}`
+}
+
+function describeEvidence({ newestBackup }: DescribedState, proof: string): Words {
+  if (newestBackup === null) return []
+  const rows = formatPlural(newestBackup.totalRecords ?? 0, 'row')
+  return [takenAt(newestBackup), ` · ${rows} · ${proof}`]
+}
+
+function describeOutlook(
+  { nextExpectedAt, lastProvenRestoreAt }: DescribedState,
+  now: Date,
+): Words {
+  const next: Words =
+    nextExpectedAt === null
+      ? []
+      : [
+          nextExpectedAt > now ? 'Next one expected ' : 'The next one was expected ',
+          { near: nextExpectedAt },
+        ]
+  const proven: Words =
+    lastProvenRestoreAt === null ? [] : ['Last proven restore ', lastProvenRestoreAt]
+  return next.length > 0 && proven.length > 0 ? [...next, ' · ', ...proven] : [...next, ...proven]
+}
+
+function describeStart({ running }: DescribedState): Words {
+  return running === null
+    ? []
+    : ['Started ', { near: running.startedAt }, ` by ${running.actorLabel}. `]
+}
+
+function describeNewest({ newestBackup }: DescribedState, before: string): Words {
+  return newestBackup === null ? [] : [before, takenAt(newestBackup), '. ']
+}
+
+/** Reasons come with and without a full stop. */
+function endSentence(text: string): string {
+  return /[.!?…]$/.test(text.trim()) ? text.trim() : `${text.trim()}.`
+}
+
+function listNames(names: readonly string[]): string {
+  return new Intl.ListFormat('en').format(names)
 }
 
 /** The instant a backup shows; before it has one, when it was begun. */

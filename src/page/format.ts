@@ -60,6 +60,50 @@ export function formatTime(time: Date, { utc, locale }: TimeOptions): string {
   return utc ? `${text} UTC` : text
 }
 
+/** `tomorrow, 03:00`, `today, 14:02`, `yesterday, 03:00`; other days as `formatTime` has them. */
+export function formatNearTime(time: Date, now: Date, options: TimeOptions): string {
+  const distance = countDays(toDay(time, options.utc)) - countDays(toDay(now, options.utc))
+  const name = NEAR_DAYS[distance]
+  if (name === undefined) return formatTime(time, options)
+  const clock = new Intl.DateTimeFormat(options.locale, {
+    timeStyle: 'short',
+    ...(options.utc ? { timeZone: 'UTC' } : {}),
+  }).format(time)
+  return `${name}, ${clock}${options.utc ? ' UTC' : ''}`
+}
+
+const NEAR_DAYS: Record<number, string> = { [-1]: 'yesterday', 0: 'today', 1: 'tomorrow' }
+
+/** The day of an instant in the reader's zone, or in UTC: `2026-11-20`. */
+export function toDay(time: Date, utc: boolean): string {
+  if (utc) return time.toISOString().slice(0, 10)
+  const pad = (part: number) => String(part).padStart(2, '0')
+  return `${time.getFullYear()}-${pad(time.getMonth() + 1)}-${pad(time.getDate())}`
+}
+
+/** `20 Nov 2026` from `2026-11-20`. */
+export function formatDay(day: string, locale?: string): string {
+  return new Intl.DateTimeFormat(locale, { dateStyle: 'medium', timeZone: 'UTC' }).format(
+    new Date(`${day}T00:00:00Z`),
+  )
+}
+
+/** `20 Nov` from `2026-11-20`; nothing from what is no day. */
+export function formatShortDay(day: string, locale?: string): string {
+  const time = new Date(`${day}T00:00:00Z`)
+  if (Number.isNaN(time.getTime())) return ''
+  return new Intl.DateTimeFormat(locale, {
+    day: 'numeric',
+    month: 'short',
+    timeZone: 'UTC',
+  }).format(time)
+}
+
+/** Days since 1970 of `2026-11-20`; no summer time can shift it. */
+export function countDays(day: string): number {
+  return Date.parse(`${day}T00:00:00Z`) / DAY
+}
+
 /** `2026-11-20 02:00:04 UTC`. */
 export function formatExactUtc(time: Date): string {
   return `${time.toISOString().slice(0, 19).replace('T', ' ')} UTC`

@@ -1,13 +1,35 @@
-import { Group, Stack, Table, Text } from '@mantine/core'
-import { keepPreviousData, useQuery } from '@tanstack/react-query'
-import { type JournalEntry, listHistory, type PageServices } from './api.ts'
+import { Button, Group, NativeSelect, Stack, Text } from '@mantine/core'
+import { keepPreviousData, useMutation, useQuery } from '@tanstack/react-query'
+import { Fragment, type ReactNode, useContext, useId, useState } from 'react'
 import { nameOperation, nameResult } from './backup-words.ts'
+import type { PageServices } from './call-function.ts'
+import { DateRange, type Days } from './date-range.tsx'
 import { ErrorNotice } from './error-notice.tsx'
-import { formatBytes, formatDuration, formatPlural } from './format.ts'
+import { formatBytes, formatDuration, formatPlural, formatTime, toDay } from './format.ts'
+import { HistoryDetails } from './history-details.tsx'
+import classes from './history-list.module.css'
+import { Icon } from './icons.tsx'
 import { EmptyList, ListCard, ListSkeleton, ListTable, Pages, StatusBadge } from './list-parts.tsx'
-import classes from './page.module.css'
-import { Time } from './times.tsx'
+import shared from './page.module.css'
+import {
+  type HistoryFilters,
+  type JournalEntry,
+  listHistory,
+  type OperationGroup,
+  type ResultGroup,
+  readWholeHistory,
+} from './read-journal.ts'
+import { Time, UtcTimes } from './times.tsx'
+import { startOfDay } from './use-list-choices.ts'
 import { useSearchParam } from './use-search-param.ts'
+
+interface Choices {
+  what: OperationGroup | null
+  result: ResultGroup | null
+  days: Days | null
+}
+
+const NO_CHOICES: Choices = { what: null, result: null, days: null }
 
 /** Everything that was done to the tenant's backups: when, what, by whom, how it ended. */
 export function HistoryList({
@@ -19,13 +41,21 @@ export function HistoryList({
   tenantId: string
   isNarrow: boolean
 }) {
+  const utc = useContext(UtcTimes)
+  const [choices, setChoices] = useState(NO_CHOICES)
   const [pageParam, setPageParam] = useSearchParam('page')
   const page = Math.max(1, Number.parseInt(pageParam ?? '1', 10) || 1)
+  const filters = toFilters(choices, utc)
+  const isFiltered = Object.values(choices).some((choice) => choice !== null)
   const history = useQuery({
-    queryKey: ['history', tenantId, page],
-    queryFn: ({ signal }) => listHistory(services, { tenantId, page }, signal),
+    queryKey: ['history', tenantId, page, filters],
+    queryFn: ({ signal }) => listHistory(services, { tenantId, page, filters }, signal),
     placeholderData: keepPreviousData,
   })
+  const choose = (changes: Partial<Choices>) => {
+    setChoices({ ...choices, ...changes })
+    setPageParam(null, 'replace')
+  }
 
   if (history.data === undefined) {
     return history.isError ? (
@@ -38,24 +68,57 @@ export function HistoryList({
       <ListSkeleton isNarrow={isNarrow} />
     )
   }
-  if (history.data.total === 0) {
+  const { rows, total } = history.data
+  if (total === 0 && !isFiltered) {
     return (
       <EmptyList
         title="Nothing has happened yet"
-        text="Every backup will be listed here, with who started it and how it ended."
+        text="Every backup, restore and undo will be listed here, with who started it and how it ended."
       />
     )
   }
   return (
     <div aria-busy={history.isPlaceholderData}>
-      {isNarrow ? (
-        <HistoryCards entries={history.data.rows} />
+      <search className={classes.tools}>
+        <FilterFields
+          isNarrow={isNarrow}
+          choices={choices}
+          onChoose={choose}
+          onClear={isFiltered ? () => choose(NO_CHOICES) : undefined}
+        />
+        <Export
+          services={services}
+          tenantId={tenantId}
+          filters={filters}
+          total={total}
+          isNarrow={isNarrow}
+        />
+      </search>
+      {history.isError && (
+        <ErrorNotice
+          error={history.error}
+          what="The list could not be brought up to date"
+          onRetry={() => history.refetch()}
+        />
+      )}
+      {total === 0 ? (
+        <EmptyList
+          title="Nothing fits these filters"
+          text="Other things have happened; the filters hide them."
+          action={
+            <Button variant="default" onClick={() => choose(NO_CHOICES)}>
+              Clear filters
+            </Button>
+          }
+        />
+      ) : isNarrow ? (
+        <HistoryCards services={services} entries={rows} />
       ) : (
-        <HistoryTable entries={history.data.rows} />
+        <HistoryTable services={services} entries={rows} />
       )}
       <Pages
         page={page}
-        total={history.data.total}
+        total={total}
         label="Pages of the history"
         onChange={(next) => setPageParam(next === 1 ? null : String(next))}
       />
@@ -63,60 +126,272 @@ export function HistoryList({
   )
 }
 
-function HistoryTable({ entries }: { entries: JournalEntry[] }) {
+/** The days as a reader in this zone means them. */
+function toFilters({ what, result, days }: Choices, utc: boolean): HistoryFilters {
+  return {
+    what,
+    result,
+    from: days === null ? null : startOfDay(days.first, utc, 0),
+    before: days === null ? null : startOfDay(days.last, utc, 1),
+  }
+}
+
+const WHAT_CHOICES: Record<OperationGroup, string> = {
+  backups: 'Backups',
+  restores: 'Restores and undos',
+  safety: 'Safety backups',
+  changes: 'Notes, tags and pins',
+  pruning: 'Pruning',
+}
+
+const RESULT_CHOICES: Record<ResultGroup, string> = {
+  done: 'Done',
+  failed: 'Failed or stopped',
+  skipped: 'Skipped',
+  running: 'Running',
+}
+
+function FilterFields({
+  isNarrow,
+  choices,
+  onChoose,
+  onClear,
+}: {
+  isNarrow: boolean
+  choices: Choices
+  onChoose: (changes: Partial<Choices>) => void
+  onClear: (() => void) | undefined
+}) {
+  const size = isNarrow ? 'md' : 'sm'
+  return (
+    <>
+      <NativeSelect
+        size={size}
+        aria-label="What happened"
+        value={choices.what ?? ''}
+        data={listChoices('Everything', WHAT_CHOICES)}
+        onChange={(event) => onChoose({ what: findChoice(WHAT_CHOICES, event) })}
+      />
+      <NativeSelect
+        size={size}
+        aria-label="Result"
+        value={choices.result ?? ''}
+        data={listChoices('Any result', RESULT_CHOICES)}
+        onChange={(event) => onChoose({ result: findChoice(RESULT_CHOICES, event) })}
+      />
+      <DateRange
+        className={classes.dates}
+        size={size}
+        label="From – to"
+        placeholder="Any day"
+        value={choices.days}
+        onChange={(days) => onChoose({ days })}
+      />
+      {onClear !== undefined && (
+        <Button size={size} variant="subtle" onClick={onClear}>
+          Clear filters
+        </Button>
+      )}
+    </>
+  )
+}
+
+function listChoices(all: string, choices: Record<string, string>) {
+  const listed = Object.entries(choices).map(([value, label]) => ({ value, label }))
+  return [{ value: '', label: all }, ...listed]
+}
+
+function findChoice<Choice extends string>(
+  choices: Record<Choice, string>,
+  { currentTarget }: { currentTarget: { value: string } },
+): Choice | null {
+  const isChoice = (name: string): name is Choice => Object.hasOwn(choices, name)
+  return isChoice(currentTarget.value) ? currentTarget.value : null
+}
+
+/** How much there is, and all of it as a file. */
+function Export({
+  services,
+  tenantId,
+  filters,
+  total,
+  isNarrow,
+}: {
+  services: PageServices
+  tenantId: string
+  filters: HistoryFilters
+  total: number
+  isNarrow: boolean
+}) {
+  const save = useMutation({
+    mutationFn: async () => {
+      const [{ toCsv, saveCsv }, entries] = await Promise.all([
+        import('./history-csv.ts'),
+        readWholeHistory(services, { tenantId, filters }, AbortSignal.timeout(120_000)),
+      ])
+      saveCsv(`backup-history-${toDay(new Date(), false)}.csv`, toCsv(entries))
+    },
+  })
+  return (
+    <div className={classes.export}>
+      <Text size="sm" c="dimmed" role="status">
+        {formatPlural(total, 'entry', { plural: 'entries' })}
+      </Text>
+      {total > 0 && (
+        <Button
+          size={isNarrow ? 'md' : 'sm'}
+          variant="default"
+          leftSection={<Icon name="download" />}
+          loading={save.isPending}
+          onClick={() => save.mutate()}
+        >
+          Export as CSV
+        </Button>
+      )}
+      {save.isError && (
+        <div className={classes.exportFailure}>
+          <ErrorNotice
+            error={save.error}
+            what="The history could not be exported"
+            onRetry={() => save.mutate()}
+          />
+        </div>
+      )}
+    </div>
+  )
+}
+
+interface EntriesProps {
+  services: PageServices
+  entries: JournalEntry[]
+}
+
+function HistoryTable({ services, entries }: EntriesProps) {
   return (
     <ListTable
       caption="History"
       head={
         <>
-          <Table.Th scope="col">When</Table.Th>
-          <Table.Th scope="col">What</Table.Th>
-          <Table.Th scope="col">Who</Table.Th>
-          <Table.Th scope="col">Result</Table.Th>
-          <Table.Th scope="col" className={classes.number}>
+          <th scope="col">When</th>
+          <th scope="col">What</th>
+          <th scope="col">Who</th>
+          <th scope="col">Result</th>
+          <th scope="col" className={shared.number}>
             Took
-          </Table.Th>
+          </th>
+          <th scope="col">
+            <span className={shared.hidden}>Details</span>
+          </th>
         </>
       }
     >
       {entries.map((entry) => (
-        <Table.Tr key={entry.id}>
-          <Table.Td className={classes.whenCell}>
-            <Time value={entry.createdAt} />
-          </Table.Td>
-          <Table.Td>{nameOperation(entry.type)}</Table.Td>
-          <Table.Td className={classes.who}>{entry.actorLabel}</Table.Td>
-          <Table.Td className={classes.stateCell}>
-            <EntryResult entry={entry} />
-          </Table.Td>
-          <Table.Td className={classes.number}>
-            {entry.durationMs === null ? '' : formatDuration(entry.durationMs)}
-          </Table.Td>
-        </Table.Tr>
+        <Unfolding key={entry.id} entry={entry}>
+          {({ button, isOpen, panelId }) => (
+            <>
+              <tr className={isOpen ? classes.opened : undefined}>
+                <td className={shared.whenCell}>
+                  <Time value={entry.createdAt} />
+                </td>
+                <td className={classes.what}>
+                  <Text size="sm" fw={600}>
+                    {nameOperation(entry.type)}
+                  </Text>
+                  <EntryNote entry={entry} />
+                </td>
+                <td className={shared.who}>{entry.actorLabel}</td>
+                <td className={shared.stateCell}>
+                  <EntryResult entry={entry} />
+                </td>
+                <td className={shared.number}>
+                  {entry.durationMs === null ? '' : formatDuration(entry.durationMs)}
+                </td>
+                <td className={classes.buttonCell}>{button}</td>
+              </tr>
+              {isOpen && (
+                <tr className={classes.unfolded}>
+                  <td colSpan={6} id={panelId} className={classes.panel}>
+                    <HistoryDetails services={services} entry={entry} />
+                  </td>
+                </tr>
+              )}
+            </>
+          )}
+        </Unfolding>
       ))}
     </ListTable>
   )
 }
 
-function HistoryCards({ entries }: { entries: JournalEntry[] }) {
+function HistoryCards({ services, entries }: EntriesProps) {
   return (
-    <ul className={classes.cards}>
+    <ul className={shared.cards}>
       {entries.map((entry) => (
         <ListCard key={entry.id}>
-          <Group justify="space-between" gap="xs">
-            <Text fw={600}>{nameOperation(entry.type)}</Text>
-            <Text size="sm" c="dimmed">
-              <Time value={entry.createdAt} />
-            </Text>
-          </Group>
-          <Text size="sm" c="dimmed" className={classes.who} mb={8}>
-            {entry.actorLabel}
-            {entry.durationMs !== null && ` · ${formatDuration(entry.durationMs)}`}
-          </Text>
-          <EntryResult entry={entry} />
+          <Unfolding entry={entry}>
+            {({ button, isOpen, panelId }) => (
+              <>
+                <Group justify="space-between" gap="xs">
+                  <Text fw={600}>{nameOperation(entry.type)}</Text>
+                  <Text size="sm" c="dimmed">
+                    <Time value={entry.createdAt} />
+                  </Text>
+                </Group>
+                <Text size="sm" c="dimmed" className={shared.who} mb={8}>
+                  {entry.actorLabel}
+                  {entry.durationMs !== null && ` · ${formatDuration(entry.durationMs)}`}
+                </Text>
+                <EntryNote entry={entry} />
+                <EntryResult entry={entry} />
+                <div className={classes.cardButton}>{button}</div>
+                {isOpen && (
+                  <div id={panelId} className={classes.panel}>
+                    <HistoryDetails services={services} entry={entry} />
+                  </div>
+                )}
+              </>
+            )}
+          </Unfolding>
         </ListCard>
       ))}
     </ul>
+  )
+}
+
+/** What has a button by which more of it comes to be seen. */
+function Unfolding({
+  entry,
+  children,
+}: {
+  entry: JournalEntry
+  children: (parts: { button: ReactNode; isOpen: boolean; panelId: string }) => ReactNode
+}) {
+  const [isOpen, setOpen] = useState(false)
+  const utc = useContext(UtcTimes)
+  const panelId = useId()
+  const button = (
+    <Button
+      size="xs"
+      variant="subtle"
+      className={classes.unfold}
+      aria-expanded={isOpen}
+      aria-controls={isOpen ? panelId : undefined}
+      aria-label={`Details: ${nameOperation(entry.type)}, ${formatTime(entry.createdAt, { utc })}`}
+      rightSection={<Icon name={isOpen ? 'up' : 'down'} size={14} />}
+      onClick={() => setOpen(!isOpen)}
+    >
+      Details
+    </Button>
+  )
+  return <Fragment>{children({ button, isOpen, panelId })}</Fragment>
+}
+
+function EntryNote({ entry: { note } }: { entry: JournalEntry }) {
+  if (note === null) return null
+  return (
+    <Text size="sm" c="dimmed" className={classes.note}>
+      {note}
+    </Text>
   )
 }
 
@@ -134,7 +409,7 @@ function EntryResult({ entry }: { entry: JournalEntry }) {
         )}
       </Group>
       {entry.errorMessage !== null && (
-        <Text size="xs" c="dimmed" className={classes.reason}>
+        <Text size="xs" c="dimmed" className={shared.reason}>
           {entry.errorMessage}
         </Text>
       )}

@@ -2,6 +2,8 @@ import type { ReactNode } from 'react'
 
 /** Marks of a state and of a few buttons; always beside words, so hidden from screen readers. */
 export type IconName =
+  | 'changed'
+  | 'left'
   | 'check'
   | 'attention'
   | 'cross'
@@ -12,8 +14,18 @@ export type IconName =
   | 'up'
   | 'down'
   | 'unsorted'
+  | 'back'
+  | 'more'
+  | 'filter'
+  | 'search'
+  | 'download'
+  | 'edit'
+  | 'missed'
+  | 'pinned'
 
 const SHAPES: Record<IconName, ReactNode> = {
+  left: <path d="m14 6-6 6 6 6" />,
+  changed: <path d="M4.5 13.5c2.2-4.4 5-4.4 7.5-1.5s5.3 2.9 7.5-1.5" />,
   check: <path d="m5 12.5 4.5 4.5L19 7.5" />,
   attention: <path d="M12 5v8.5M12 18.5v.01" />,
   cross: <path d="m7 7 10 10M17 7 7 17" />,
@@ -24,6 +36,14 @@ const SHAPES: Record<IconName, ReactNode> = {
   up: <path d="m6 15 6-6 6 6" />,
   down: <path d="m6 9 6 6 6-6" />,
   unsorted: <path d="m8 9.5 4-4 4 4M8 14.5l4 4 4-4" />,
+  back: <path d="M4.5 9h9a5.5 5.5 0 0 1 0 11H9M4.5 9 9 4.5M4.5 9 9 13.5" />,
+  more: <path d="M5 12h.01M12 12h.01M19 12h.01" />,
+  filter: <path d="M4 6h16M7 12h10M10 18h4" />,
+  search: <path d="M16 16l4 4M18 11a7 7 0 1 1-14 0 7 7 0 0 1 14 0Z" />,
+  download: <path d="M12 4v11M7 11l5 5 5-5M5 20h14" />,
+  edit: <path d="M4 20h4L19 9l-4-4L4 16v4Z" />,
+  pinned: <path fill="currentColor" d="M12 4.5 19.5 12 12 19.5 4.5 12Z" />,
+  missed: <circle cx="12" cy="12" r="6.5" />,
 }
 
 export function Icon({ name, size = 16 }: { name: IconName; size?: number }) {

@@ -1,5 +1,6 @@
 import JSZip from 'jszip'
-import { type Download, RequestFailed } from './api.ts'
+import { RequestFailed } from './call-function.ts'
+import type { Download } from './describe-download.ts'
 
 /** Fetched at the same time: enough to hide the latency, few enough for a slow line. */
 const WIDTH = 4

@@ -1,11 +1,13 @@
-import { Alert, Group, Paper, Text, Title } from '@mantine/core'
+import { Alert, Group, Paper, Progress, Text, Title } from '@mantine/core'
 import { useQuery } from '@tanstack/react-query'
 import { type Ref, useEffect, useRef } from 'react'
-import { type PageServices, type Run, type RunProgress, readBackup, readRun } from './api.ts'
+import type { PageServices } from './call-function.ts'
 import { ErrorNotice } from './error-notice.tsx'
 import { formatCount, formatDuration, formatPlural } from './format.ts'
 import { Icon } from './icons.tsx'
 import classes from './page.module.css'
+import { readBackup } from './read-backups.ts'
+import { type Run, type RunProgress, readRun } from './start-backup.ts'
 import { useNow } from './times.tsx'
 
 interface RunPanelProps {
@@ -15,6 +17,8 @@ interface RunPanelProps {
   runId: string | null
   /** When it was asked for, as long as the run itself is not known. */
   askedAt: Date
+  /** How many tables a backup holds, as far as that is known. */
+  tableCount: number | null
   onDone: () => void
   onDismiss: () => void
   /** Tells screen readers. */
@@ -66,6 +70,7 @@ export function RunPanel(props: RunPanelProps) {
         run={run.data}
         startedAt={run.data?.createdAt ?? props.askedAt}
         isOutOfReach={run.isError}
+        tableCount={props.tableCount}
         announce={announce}
       />
     )
@@ -160,6 +165,45 @@ function Step({
   )
 }
 
+/** How far each table is; the bar counts tables, since rows are known only once a table is reached. */
+function TableProgress({
+  progress,
+  tableCount,
+}: {
+  progress: RunProgress | null
+  tableCount: number | null
+}) {
+  const tables = progress?.tables ?? []
+  const isCopied = progress?.phase === 'proving' || progress?.phase === 'finishing'
+  const done = isCopied ? tables.length : Math.max(0, tables.length - 1)
+  const total = Math.max(tableCount ?? 0, tables.length)
+  const rows = tables.reduce((sum, table) => sum + table.rowsDone, 0)
+  return (
+    <>
+      <Progress
+        value={isCopied ? 100 : total === 0 ? 0 : (done / total) * 100}
+        size="sm"
+        aria-hidden="true"
+      />
+      <details className={classes.runTables}>
+        <summary>
+          {formatCount(done)} of {formatPlural(total, 'table')}, {formatPlural(rows, 'row')}
+        </summary>
+        <ul>
+          {tables.map((table) => (
+            <li key={table.name}>
+              <span>{table.name}</span>
+              <span className={classes.number}>
+                {formatCount(table.rowsDone)} of {formatPlural(table.rowsTotal, 'row')}
+              </span>
+            </li>
+          ))}
+        </ul>
+      </details>
+    </>
+  )
+}
+
 const SLOW_MS = 2 * 60_000
 
 function RunningPanel({
@@ -167,12 +211,14 @@ function RunningPanel({
   run,
   startedAt,
   isOutOfReach,
+  tableCount,
   announce,
 }: {
   headingRef: Ref<HTMLHeadingElement>
   run: Run | undefined
   startedAt: Date
   isOutOfReach: boolean
+  tableCount: number | null
   announce: (text: string) => void
 }) {
   const now = useNow(1_000)
@@ -212,6 +258,7 @@ function RunningPanel({
           />
         ))}
       </ol>
+      <TableProgress progress={run?.progress ?? null} tableCount={tableCount} />
       <Text size="sm" c="dimmed" mt={8}>
         {isOutOfReach
           ? 'No connection. The backup goes on; this page catches up by itself.'

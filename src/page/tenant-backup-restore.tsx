@@ -1,55 +1,65 @@
-import { MantineProvider, SegmentedControl, Skeleton, Tabs, Text, Title } from '@mantine/core'
+import { MantineProvider, Skeleton, Title } from '@mantine/core'
 import { useMediaQuery } from '@mantine/hooks'
-import {
-  QueryClient,
-  QueryClientProvider,
-  useMutation,
-  useQuery,
-  useQueryClient,
-} from '@tanstack/react-query'
-import { useCallback, useMemo, useState } from 'react'
-import {
-  findRunning,
-  type PageServices,
-  RequestFailed,
-  readState,
-  readTenant,
-  startBackup,
-  type Tenant,
-} from './api.ts'
-import { BackupList } from './backup-list.tsx'
-import { type BackupRequest, CreateBackupDialog } from './create-backup-dialog.tsx'
+import { QueryCache, QueryClient, QueryClientProvider, useQuery } from '@tanstack/react-query'
+import { lazy, Suspense, useEffect, useMemo, useRef, useState } from 'react'
+import { type PageServices, RequestFailed } from './call-function.ts'
 import { ErrorNotice } from './error-notice.tsx'
-import { describeZone } from './format.ts'
-import { HistoryList } from './history-list.tsx'
+import { ListSkeleton } from './list-parts.tsx'
 import { NoAccess } from './no-access.tsx'
 import classes from './page.module.css'
-import { RunPanel } from './run-panel.tsx'
-import { StateHead, StateHeadSkeleton } from './state-head.tsx'
+import { PartBoundary } from './part-boundary.tsx'
+import { readTenant } from './read-tenant.ts'
+import { StateHeadSkeleton } from './state-head.tsx'
+import { TenantPage } from './tenant-page.tsx'
 import { theme } from './theme.ts'
 import { UtcTimes } from './times.tsx'
-import { useSearchParam } from './use-search-param.ts'
+import { setSearchParams, useSearchParam } from './use-search-param.ts'
+import { ZoneSwitch } from './zone-switch.tsx'
+
+const TenantsList = lazy(() =>
+  import('./tenants-list.tsx').then((module) => ({ default: module.TenantsList })),
+)
 
 export interface TenantBackupRestoreProps extends PageServices {
-  /** The tenant to show. Without it: the one that the signed-in person looks after. */
+  /** The tenant to show. Without it: the one in the address, else the one that the person looks after. */
   organizationId?: string
+  /** Called when the session has ended, so that the host can ask the person to sign in again. */
+  onSignInRequired?: () => void
 }
 
 /**
- * The page *Tenant Backup & Restore*: whether a tenant's data is safe, its backups, its history, and
- * the button that takes a backup. Needs somebody signed in on the given client, and shows them no more
- * than row level security and the functions allow.
+ * The page *Tenant Backup & Restore*: whether a tenant's data is safe, its backups, its history, and what
+ * can be done with them. Needs somebody signed in on the given client, and shows them no more than row
+ * level security and the functions allow. Keeps where one is in the search parameters of the address.
  */
 export function TenantBackupRestore({
   supabase,
   functionsUrl,
   organizationId,
+  onSignInRequired,
 }: TenantBackupRestoreProps) {
-  const [queries] = useState(createQueryClient)
+  const askToSignIn = useRef(onSignInRequired)
+  useEffect(() => {
+    askToSignIn.current = onSignInRequired
+  }, [onSignInRequired])
+  const [queries] = useState(() => createQueryClient(() => askToSignIn.current?.()))
+  useEffect(() => {
+    // What was refused while nobody was signed in is asked for again.
+    const { data } = supabase.auth.onAuthStateChange((event) => {
+      if (event !== 'SIGNED_IN') return
+      void queries.refetchQueries({ predicate: ({ state }) => state.status === 'error' })
+    })
+    return () => data.subscription.unsubscribe()
+  }, [supabase, queries])
   const services = useMemo(() => ({ supabase, functionsUrl }), [supabase, functionsUrl])
   return (
     // Its variables come from style sheets, so that no style is written into the page at run time.
-    <MantineProvider theme={theme} defaultColorScheme="auto" withCssVariables={false}>
+    <MantineProvider
+      theme={theme}
+      defaultColorScheme="auto"
+      withCssVariables={false}
+      withGlobalClasses={false}
+    >
       <QueryClientProvider client={queries}>
         <main className={classes.page}>
           <TenantLoader services={services} organizationId={organizationId} />
@@ -59,8 +69,13 @@ export function TenantBackupRestore({
   )
 }
 
-function createQueryClient(): QueryClient {
+function createQueryClient(onSignedOut: () => void): QueryClient {
   return new QueryClient({
+    queryCache: new QueryCache({
+      onError: (error) => {
+        if (error instanceof RequestFailed && error.code === 'not_signed_in') onSignedOut()
+      },
+    }),
     defaultOptions: {
       queries: {
         staleTime: 15_000,
@@ -82,9 +97,11 @@ function TenantLoader({
   services: PageServices
   organizationId: string | undefined
 }) {
+  const [addressed] = useSearchParam('tenant')
+  const tenantId = organizationId ?? addressed ?? undefined
   const tenant = useQuery({
-    queryKey: ['tenant', organizationId],
-    queryFn: ({ signal }) => readTenant(services, organizationId, signal),
+    queryKey: ['tenant', tenantId],
+    queryFn: ({ signal }) => readTenant(services, tenantId, signal),
     staleTime: Number.POSITIVE_INFINITY,
   })
   if (tenant.data !== undefined) {
@@ -99,7 +116,24 @@ function TenantLoader({
     )
   }
   const code = tenant.error instanceof RequestFailed ? tenant.error.code : undefined
-  if (code === 'not_allowed' || code === 'tenant_not_found') return <NoAccess />
+  if (code === 'not_allowed' || code === 'tenant_not_found') {
+    return (
+      <NoAccess
+        services={services}
+        isNamed={tenantId !== undefined}
+        isBusy={tenant.isFetching}
+        onRetry={() => void tenant.refetch()}
+      />
+    )
+  }
+  if (tenantId === undefined && (code === 'any_tenant' || code === 'invalid_request')) {
+    return (
+      <ChooseTenant
+        services={services}
+        title={code === 'any_tenant' ? 'All tenants' : 'Your organizations'}
+      />
+    )
+  }
   return (
     <ErrorNotice
       error={tenant.error}
@@ -109,201 +143,37 @@ function TenantLoader({
   )
 }
 
-/** How often the state is read again: while something runs, and otherwise. */
-const BUSY_REFRESH_MS = 4_000
-const REFRESH_MS = 60_000
-
-function TenantPage({ services, tenant }: { services: PageServices; tenant: Tenant }) {
+/** For operators, who have no tenant of their own, and people who look after several. */
+function ChooseTenant({ services, title }: { services: PageServices; title: string }) {
   const isNarrow = useMediaQuery('(max-width: 48em)', undefined, { getInitialValueInEffect: false })
-  const [tab, setTab] = useSearchParam('tab')
-  const [, setPageNumber] = useSearchParam('page')
-  const [isDialogOpen, setDialogOpen] = useState(false)
-  const [utc, setUtc] = useState(false)
   const [status, announce] = useState('')
-  const creation = useBackupCreation(services, tenant.id)
-
-  const state = useQuery({
-    queryKey: ['state', tenant.id],
-    queryFn: ({ signal }) => readState(services, tenant.id, signal),
-    refetchInterval: (query) =>
-      query.state.data?.newestAttempt?.status === 'running' ? BUSY_REFRESH_MS : REFRESH_MS,
-  })
-  const name = tenant.name ?? state.data?.newestAttempt?.tenantName ?? tenant.id
-  const runningRun =
-    state.data?.newestAttempt?.status === 'running' ? state.data.newestAttempt.runId : null
-  const canShowProgress = runningRun !== null && creation.runId === null && !creation.isBusy
-
+  const [utc, setUtc] = useState(false)
+  useEffect(() => {
+    document.title = title
+  }, [title])
   return (
     <UtcTimes value={utc}>
       <p role="status" className={classes.hidden}>
         {status}
       </p>
-      <Title order={1} size="h2" mb="lg" className={classes.title}>
-        Backups of {name}
-      </Title>
-      <div className={classes.stack}>
-        {state.data !== undefined ? (
-          <StateHead
-            state={state.data}
-            isBusy={creation.isBusy}
-            isFollowed={creation.runId !== null || creation.isBusy}
-            onCreate={() => setDialogOpen(true)}
-            onShowProgress={
-              canShowProgress && runningRun !== null ? () => creation.show(runningRun) : undefined
-            }
-          />
-        ) : state.isError ? (
-          <ErrorNotice
-            error={state.error}
-            what="The state could not be loaded"
-            onRetry={() => state.refetch()}
-          />
-        ) : (
-          <StateHeadSkeleton />
-        )}
-        {creation.failure !== null && (
-          <ErrorNotice
-            error={creation.failure}
-            what="The backup was not created"
-            onRetry={creation.tryAgain}
-          />
-        )}
-        {(creation.runId !== null || creation.isBusy) && (
-          <RunPanel
-            services={services}
-            tenantId={tenant.id}
-            runId={creation.runId}
-            askedAt={creation.askedAt}
-            onDone={creation.refresh}
-            onDismiss={creation.dismiss}
-            announce={announce}
-          />
-        )}
+      <div className={classes.top}>
+        <Title order={1} size="h2" className={classes.title}>
+          {title}
+        </Title>
+        <ZoneSwitch utc={utc} onChange={setUtc} />
       </div>
-      <Tabs
-        mt="xl"
-        keepMounted={false}
-        value={tab === 'history' ? 'history' : 'backups'}
-        onChange={(next) => {
-          setPageNumber(null, 'replace')
-          setTab(next === 'history' ? next : null)
-        }}
-      >
-        <div className={classes.tools}>
-          <Tabs.List className={classes.tabs}>
-            <Tabs.Tab value="backups">Available backups</Tabs.Tab>
-            <Tabs.Tab value="history">History</Tabs.Tab>
-          </Tabs.List>
-          <ZoneSwitch utc={utc} onChange={setUtc} />
-        </div>
-        <Tabs.Panel value="backups" className={classes.list}>
-          <BackupList services={services} tenantId={tenant.id} isNarrow={isNarrow} />
-        </Tabs.Panel>
-        <Tabs.Panel value="history" className={classes.list}>
-          <HistoryList services={services} tenantId={tenant.id} isNarrow={isNarrow} />
-        </Tabs.Panel>
-      </Tabs>
-      <Text size="xs" c="dimmed" mt="lg" maw="70ch">
-        A backup holds the rows of all tables of {name}. Files in Storage, such as uploaded pictures
-        and documents, are not part of it.
-      </Text>
-      <CreateBackupDialog
-        tenantName={name}
-        isOpen={isDialogOpen}
-        onClose={() => setDialogOpen(false)}
-        onCreate={(request) => {
-          setDialogOpen(false)
-          creation.create(request)
-        }}
-      />
+      <div className={classes.list}>
+        <PartBoundary>
+          <Suspense fallback={<ListSkeleton isNarrow={isNarrow} />}>
+            <TenantsList
+              services={services}
+              isNarrow={isNarrow}
+              announce={announce}
+              onOpen={(tenantId) => setSearchParams({ tenant: tenantId, tab: null, page: null })}
+            />
+          </Suspense>
+        </PartBoundary>
+      </div>
     </UtcTimes>
   )
-}
-
-function ZoneSwitch({ utc, onChange }: { utc: boolean; onChange: (utc: boolean) => void }) {
-  const zone = describeZone(new Date())
-  if (zone === 'UTC') {
-    return (
-      <Text size="xs" c="dimmed" className={classes.zone}>
-        Times: UTC
-      </Text>
-    )
-  }
-  return (
-    <div className={classes.zone}>
-      <Text size="xs" c="dimmed" id="tenantkeep-zone">
-        Times
-      </Text>
-      <SegmentedControl
-        size="xs"
-        aria-labelledby="tenantkeep-zone"
-        value={utc ? 'utc' : 'local'}
-        onChange={(value) => onChange(value === 'utc')}
-        data={[
-          { value: 'local', label: zone },
-          { value: 'utc', label: 'UTC' },
-        ]}
-      />
-    </div>
-  )
-}
-
-/**
- * One backup from the button to its end. The run stands in the address, so that a reload, and whoever
- * opens the address, finds it again. The key makes sure that trying again starts nothing twice.
- */
-function useBackupCreation(services: PageServices, tenantId: string) {
-  const [runId, setRunId] = useSearchParam('run')
-  const [asked, setAsked] = useState<{ request: BackupRequest; key: string; at: Date } | null>(null)
-  const queries = useQueryClient()
-
-  const refresh = useCallback(() => {
-    for (const key of ['state', 'backups', 'history']) {
-      void queries.invalidateQueries({ queryKey: [key, tenantId] })
-    }
-  }, [queries, tenantId])
-
-  const start = useMutation({
-    mutationFn: ({ request, key }: { request: BackupRequest; key: string }) =>
-      startBackup(services, { tenantId, ...request, key }),
-    onSuccess: (run) => setRunId(run.runId, 'replace'),
-    onSettled: refresh,
-  })
-
-  // While the call waits for its answer, the run is already in the catalog.
-  useQuery({
-    queryKey: ['running', tenantId, asked?.key],
-    queryFn: async ({ signal }) => {
-      const found = await findRunning(services, tenantId, signal)
-      if (found !== null) {
-        setRunId(found, 'replace')
-        refresh()
-      }
-      return found
-    },
-    enabled: start.isPending && runId === null,
-    refetchInterval: 800,
-  })
-
-  const create = (request: BackupRequest) => {
-    const next = { request, key: crypto.randomUUID(), at: new Date() }
-    setRunId(null, 'replace')
-    setAsked(next)
-    start.mutate(next)
-  }
-  return {
-    runId,
-    isBusy: start.isPending,
-    /** Null as well where the run itself tells what went wrong. */
-    failure: start.isError && runId === null ? start.error : null,
-    askedAt: asked?.at ?? new Date(),
-    create,
-    tryAgain: asked === null ? undefined : () => start.mutate(asked),
-    show: (run: string) => setRunId(run),
-    dismiss: () => {
-      start.reset()
-      setRunId(null, 'replace')
-    },
-    refresh,
-  }
 }

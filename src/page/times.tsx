@@ -1,17 +1,33 @@
-import { Tooltip } from '@mantine/core'
 import { createContext, useContext, useEffect, useState } from 'react'
-import { formatExactUtc, formatTime } from './format.ts'
+import { formatExactUtc, formatNearTime, formatTime } from './format.ts'
 
 /** Whether times are shown in UTC; the page has one switch for all of them. */
 export const UtcTimes = createContext(false)
 
-/** An instant in the reader's zone, with the exact UTC time on hover and for machines. */
+/**
+ * An instant in the reader's zone, with the exact UTC time on hover and for machines. For the keyboard
+ * there is the switch that shows all times in UTC.
+ */
 export function Time({ value }: { value: Date }) {
   const utc = useContext(UtcTimes)
   return (
-    <Tooltip label={formatExactUtc(value)} openDelay={200}>
-      <time dateTime={value.toISOString()}>{formatTime(value, { utc })}</time>
-    </Tooltip>
+    <time dateTime={value.toISOString()} title={formatExactUtc(value)}>
+      {formatTime(value, { utc })}
+    </time>
+  )
+}
+
+/** As `Time`, but `today, 14:02` where that is near: for sentences, never for lists. */
+export function NearTime({ value }: { value: Date }) {
+  const utc = useContext(UtcTimes)
+  const now = useNow(60_000)
+  return (
+    <time
+      dateTime={value.toISOString()}
+      title={`${formatTime(value, { utc })} · ${formatExactUtc(value)}`}
+    >
+      {formatNearTime(value, now, { utc })}
+    </time>
   )
 }
 

@@ -13,18 +13,27 @@ export function useSearchParam(
     new URLSearchParams(window.location.search).get(name),
   )
   const set = useCallback(
-    (next: string | null, how: 'push' | 'replace' = 'push') => {
-      const url = new URL(window.location.href)
-      if (url.searchParams.get(name) === next) return
-      if (next === null) url.searchParams.delete(name)
-      else url.searchParams.set(name, next)
-      if (how === 'push') window.history.pushState(null, '', url)
-      else window.history.replaceState(null, '', url)
-      window.dispatchEvent(new Event(CHANGED))
-    },
+    (next: string | null, how: 'push' | 'replace' = 'push') =>
+      setSearchParams({ [name]: next }, how),
     [name],
   )
   return [value, set]
+}
+
+/** Sets several parts of the address at once, as one step; null removes one, others stay. */
+export function setSearchParams(
+  changes: Record<string, string | null>,
+  how: 'push' | 'replace' = 'push',
+): void {
+  const url = new URL(window.location.href)
+  for (const [name, value] of Object.entries(changes)) {
+    if (value === null) url.searchParams.delete(name)
+    else url.searchParams.set(name, value)
+  }
+  if (url.href === window.location.href) return
+  if (how === 'push') window.history.pushState(null, '', url)
+  else window.history.replaceState(null, '', url)
+  window.dispatchEvent(new Event(CHANGED))
 }
 
 function subscribe(onChange: () => void): () => void {

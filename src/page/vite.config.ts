@@ -1,7 +1,9 @@
+import { randomBytes } from 'node:crypto'
 import type { ServerResponse } from 'node:http'
 import { createRequire, registerHooks } from 'node:module'
 import { join } from 'node:path'
 import { pathToFileURL } from 'node:url'
+import { gzipSync } from 'node:zlib'
 import react from '@vitejs/plugin-react'
 import { defineConfig, type Plugin, type ViteDevServer } from 'vite'
 
@@ -9,14 +11,22 @@ const page = import.meta.dirname
 const repository = join(page, '..', '..')
 
 /**
+ * Marks the styles and scripts that Vite writes into the page while one develops; nothing else inline runs,
+ * so that what the policy of a build would refuse is refused here too.
+ */
+const nonce = randomBytes(16).toString('base64url')
+
+/**
  * The page is built from `src/page`. Of the environment it gets two values, both public: the URL of the
  * Supabase project and its publishable key. No other variable can reach it, whatever its name.
  */
-export default defineConfig({
+export default defineConfig(({ command }) => ({
   root: page,
   envDir: false,
   envPrefix: ['VITE_SUPABASE_URL', 'VITE_SUPABASE_PUBLISHABLE_KEY'],
   define: {
+    // Who can sign in to the demonstration; `npm start` puts them here, and a build has none.
+    DEMO_LOGINS: '[]',
     'import.meta.env.VITE_SUPABASE_URL': JSON.stringify(
       process.env.SUPABASE_URL ?? process.env.VITE_SUPABASE_URL ?? '',
     ),
@@ -26,8 +36,9 @@ export default defineConfig({
   },
   cacheDir: join(repository, 'node_modules', '.vite'),
   build: { outDir: join(repository, 'dist'), emptyOutDir: true },
-  plugins: [react(), serveFunctions(), relaxPolicyForDevelopment()],
-})
+  ...(command === 'serve' ? { html: { cspNonce: nonce } } : {}),
+  plugins: [react(), serveFunctions(), adaptPolicyToDevelopment(), guardFirstLoad()],
+}))
 
 /** The functions of `netlify/functions` behind the page's own server, as Netlify serves them. */
 function serveFunctions(): Plugin {
@@ -111,8 +122,8 @@ function isServerPlugin(
   return typeof plugin === 'object' && plugin !== null && 'configureServer' in plugin
 }
 
-/** Vite's own page scripts are inline and it reloads by a socket: allowed here, never in a build. */
-function relaxPolicyForDevelopment(): Plugin {
+/** Vite's own styles and scripts are inline, and it reloads by a socket: allowed here, never in a build. */
+function adaptPolicyToDevelopment(): Plugin {
   return {
     name: 'tenantkeep:development-policy',
     apply: 'serve',
@@ -123,12 +134,44 @@ function relaxPolicyForDevelopment(): Plugin {
           response.setHeader(
             'content-security-policy',
             policy
-              .replace("script-src 'self'", "script-src 'self' 'unsafe-inline'")
+              .replace("script-src 'self'", `script-src 'self' 'nonce-${nonce}'`)
+              .replace("style-src 'self'", `style-src 'self' 'nonce-${nonce}'`)
               .replace("connect-src 'self'", "connect-src 'self' ws: http://localhost:*"),
           )
         }
         next()
       })
+    },
+  }
+}
+
+const MOST_FIRST_LOAD_BYTES = 200_000
+
+/**
+ * Ends a build whose first load became too heavy: the entry and everything it imports before it runs,
+ * compressed as a server would.
+ */
+function guardFirstLoad(): Plugin {
+  return {
+    name: 'tenantkeep:first-load',
+    apply: 'build',
+    generateBundle(_options, bundle) {
+      const entries = Object.values(bundle).filter((file) => file.type === 'chunk' && file.isEntry)
+      const waiting = entries.map(({ fileName }) => fileName)
+      const loaded = new Set<string>()
+      let bytes = 0
+      for (let name = waiting.pop(); name !== undefined; name = waiting.pop()) {
+        const file = bundle[name]
+        if (file?.type !== 'chunk' || loaded.has(name)) continue
+        loaded.add(name)
+        bytes += gzipSync(file.code).length
+        waiting.push(...file.imports)
+      }
+      const words = `First load: ${(bytes / 1000).toFixed(1)} kB of compressed JavaScript in ${loaded.size} files`
+      if (bytes > MOST_FIRST_LOAD_BYTES) {
+        this.error(`${words}; at most ${MOST_FIRST_LOAD_BYTES / 1000} kB are allowed.`)
+      }
+      this.info(`${words}.`)
     },
   }
 }

@@ -17,16 +17,18 @@ export async function createDemoUsers(
   )
 }
 
+export type DemoLogin = Pick<DemoPerson, 'id' | 'email' | 'fullName'>
+
 /**
  * Writes people into `auth.users` and `auth.identities` who sign in with e-mail and password, in the
  * columns that Supabase's Auth and `@supabase/lite` share. Lite has no admin API yet, so that
  * `auth.admin.createUser({ id })` can't be used. People who are there already get the password.
  * Runs as a role that may write there and may create `pgcrypto` where that is missing.
  */
-export async function createDemoLogins(
+export async function createDemoLogins<Person extends DemoLogin>(
   session: DemoSession,
-  people: readonly DemoPerson[],
-  passwordOf: (person: DemoPerson) => string,
+  people: readonly Person[],
+  passwordOf: (person: Person) => string,
 ): Promise<void> {
   const logins = people.map((person) => ({ ...person, password: passwordOf(person) }))
   await session.query(`

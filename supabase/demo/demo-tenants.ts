@@ -113,6 +113,13 @@ export function listDemoTenants(count: number): DemoTenant[] {
 /** The five of the default, for whoever needs one by its id. */
 export const DEMO_TENANTS = listDemoTenants(FIVE.length)
 
+/** Who looks after all of them, and belongs to none. */
+export const DEMO_OPERATOR = {
+  id: 'c0000000-0000-4000-8000-000000000001',
+  email: 'operator@tenantkeep.example',
+  fullName: 'Ines Castellano',
+}
+
 /** One owner, one admin and one member of each tenant. */
 export function listDemoPeople(tenants: readonly DemoTenant[] = DEMO_TENANTS): DemoPerson[] {
   return tenants.flatMap((tenant) =>

@@ -1,43 +1,44 @@
 import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import type { Browser, BrowserContext, Locator, Page } from 'playwright-core'
-import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from 'vitest'
+import type { Locator, Page } from 'playwright-core'
+import { afterAll, afterEach, beforeAll, expect, test } from 'vitest'
 import { parseSigningKeys } from '../../src/core/backup/signature.ts'
 import { openArchive } from '../../src/core/restore/open-archive.ts'
-import { launchBrowser } from '../support/browser.ts'
-import { type LocalStack, startLocalStack } from '../support/local-stack.ts'
+import {
+  expectAccessible,
+  type PageBench,
+  see,
+  startPageBench,
+  takeScreenshots,
+} from '../support/page.ts'
 
-let stack: LocalStack
-let browser: Browser
-let context: BrowserContext
+let bench: PageBench
 let folder: string
 
 beforeAll(async () => {
   folder = await mkdtemp(join(tmpdir(), 'tenantkeep-saved-'))
-  ;[stack, browser] = await Promise.all([startLocalStack(), launchBrowser()])
+  bench = await startPageBench()
 })
 
 afterAll(async () => {
-  await browser?.close()
-  await stack?.stop()
+  await bench?.stop()
   await rm(folder, { recursive: true, force: true })
 })
 
-beforeEach(async () => {
-  context = await browser.newContext({ locale: 'en-GB', acceptDownloads: true })
-})
-
-afterEach(() => context.close())
+afterEach(() => bench.closePages())
 
 test('saves a backup as one zip that opens with every proof, and loads what makes zips only then', async () => {
   const asked: string[] = []
-  context.on('request', (request) => asked.push(request.url()))
-  const page = await openAsOwner()
+  const page = await bench.openAsOwner()
+  page.on('request', (request) => asked.push(request.url()))
+  const dialog = await openDownload(page)
+  await expectAccessible(page)
+  await takeScreenshots(page, 'download')
   expect(asked.filter((url) => /jszip|make-archive/.test(url))).toEqual([])
   const saved = page.waitForEvent('download', { timeout: 90_000 })
 
-  await downloadButton(page).click()
+  await downloadButton(dialog).click()
 
   const download = await saved
   expect(download.suggestedFilename()).toMatch(/^prairie-welding-gas-\d{4}-\d\d-\d\d-\d{6}\.zip$/)
@@ -45,8 +46,8 @@ test('saves a backup as one zip that opens with every proof, and loads what make
   await download.saveAs(file)
   const source = await openArchive({
     file,
-    signingKeys: parseSigningKeys({ current: stack.env.BACKUP_SIGNING_KEY }),
-    tenantId: stack.env.DEMO_TENANT_ID,
+    signingKeys: parseSigningKeys({ current: bench.env.BACKUP_SIGNING_KEY }),
+    tenantId: bench.env.DEMO_TENANT_ID,
   })
   expect(source).toMatchObject({ kind: 'archive', warnings: [] })
   let rows = 0
@@ -55,35 +56,34 @@ test('saves a backup as one zip that opens with every proof, and loads what make
     rows += part.rows
   }
   expect(rows).toBe(source.summary.totals.rows)
-  await see(page.getByText('The file holds personal data'))
+  await see(dialog.getByText('The file holds'))
   expect(asked.some((url) => /make-archive/.test(url))).toBe(true)
 })
 
 test('says what went wrong, and saves the backup when it is asked again', async () => {
-  const page = await openAsOwner()
+  const page = await bench.openAsOwner()
+  const dialog = await openDownload(page)
   await page.route('**/storage/v1/object/sign/**', (route) => route.abort())
 
-  await downloadButton(page).click()
+  await downloadButton(dialog).click()
 
   await see(page.getByRole('alert').filter({ hasText: 'No connection' }))
   await page.unroute('**/storage/v1/object/sign/**')
   const saved = page.waitForEvent('download', { timeout: 90_000 })
-  await downloadButton(page).click()
+  await downloadButton(dialog).click()
   await saved
 })
 
-async function openAsOwner(): Promise<Page> {
-  const page = await context.newPage()
-  page.setDefaultTimeout(30_000)
-  await page.goto(stack.env.APP_URL)
-  await page.getByLabel('E-mail address').fill(stack.env.DEMO_OWNER_EMAIL)
-  await page.getByLabel('Password', { exact: true }).fill(stack.env.DEMO_OWNER_PASSWORD)
-  await page.getByRole('button', { name: 'Sign in' }).click()
-  await see(downloadButton(page))
-  return page
+/** The dialog that asks before the newest backup is downloaded. */
+async function openDownload(page: Page): Promise<Locator> {
+  await page
+    .getByRole('button', { name: /^More actions for the backup of/ })
+    .first()
+    .click()
+  await page.getByRole('menuitem', { name: 'Download' }).click()
+  const dialog = page.getByRole('dialog', { name: 'Download this backup' })
+  await see(downloadButton(dialog))
+  return dialog
 }
 
-const downloadButton = (page: Page) =>
-  page.getByRole('button', { name: /^Download the backup/ }).first()
-
-const see = (locator: Locator) => locator.first().waitFor({ state: 'visible' })
+const downloadButton = (dialog: Locator) => dialog.getByRole('button', { name: /^Download/ })

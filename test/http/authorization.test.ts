@@ -2,7 +2,9 @@ import { randomUUID } from 'node:crypto'
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest'
 import daily from '../../netlify/functions/daily-tenant-backup.ts'
 import getRun from '../../netlify/functions/get-run.ts'
+import getState from '../../netlify/functions/get-state.ts'
 import listBackups from '../../netlify/functions/list-backups.ts'
+import listTenants from '../../netlify/functions/list-tenants.ts'
 import restoreData from '../../netlify/functions/restore-tenant-data.ts'
 import runJobs from '../../netlify/functions/run-jobs-background.ts'
 import undo from '../../netlify/functions/undo-restore.ts'
@@ -94,6 +96,34 @@ const MATRIX: [string, Handler, () => object, Record<CallerName, number>][] = [
     {
       ...{ ...NOBODY, ...OPERATORS, cron: 403, member: 403, admin: 200, owner: 200 },
       ...{ otherOwner: 404, ownerOfTwo: 404, stranger: 404 },
+    },
+  ],
+  [
+    'get-state',
+    getState,
+    () => ({ organization_id: site.organizations[0].id }),
+    {
+      ...{ ...NOBODY, ...OPERATORS, cron: 403, member: 403, admin: 200, owner: 200 },
+      ...{ otherOwner: 404, ownerOfTwo: 404, stranger: 404 },
+    },
+  ],
+  [
+    'get-state of nobody in particular',
+    getState,
+    () => ({}),
+    {
+      ...{ ...NOBODY, operator: 400, operatorUser: 400, cron: 403, member: 403 },
+      ...{ admin: 200, owner: 200, otherOwner: 200, ownerOfTwo: 400, stranger: 403 },
+    },
+  ],
+  [
+    'list-tenants',
+    listTenants,
+    () => ({}),
+    // People get those that they look after.
+    {
+      ...{ ...NOBODY, ...OPERATORS, cron: 403, member: 403, admin: 200, owner: 200 },
+      ...{ otherOwner: 200, ownerOfTwo: 200, stranger: 403 },
     },
   ],
   [
@@ -199,6 +229,7 @@ describe('what does not concern a caller', () => {
   test.each([
     ['daily-tenant-backup', daily, 'organization_id', () => site.organizations[0].id],
     ['list-backups', listBackups, 'organization_id', () => site.organizations[0].id],
+    ['get-state', getState, 'organization_id', () => site.organizations[0].id],
     ['get-run', getRun, 'run_id', () => run],
     ['update-backup', updateBackup, 'backup_id', () => backup],
     ['restore-tenant-data', restoreData, 'organization_id', () => site.organizations[0].id],
@@ -237,6 +268,17 @@ describe('what does not concern a caller', () => {
       answer.json.run.tenants.map((tenant: { organization_id: string }) => tenant.organization_id),
     ).toEqual([beta.id, gamma.id])
     expect(JSON.stringify(answer.json)).not.toContain(site.organizations[0].id)
+  })
+
+  test('a list of tenants has those that somebody looks after, and counts no others', async () => {
+    const { json } = await call(listTenants, { token: await site.tokenOf('ownerOfTwo'), body: {} })
+
+    const [alpha, beta, gamma] = site.organizations
+    expect(json.total).toBe(2)
+    expect(
+      json.tenants.map((tenant: { organization_id: string }) => tenant.organization_id).sort(),
+    ).toEqual([beta.id, gamma.id].sort())
+    expect(JSON.stringify(json)).not.toContain(alpha.id)
   })
 
   test('a list has the backups of one organization only', async () => {

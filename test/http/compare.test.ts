@@ -109,7 +109,12 @@ describe('a comparison', () => {
       .trim()
       .split('\n')
       .map((line) => JSON.parse(line))
-    expect(lines[0]).toMatchObject({ type: 'progress', phase: 'locking' })
+    // The run comes first, so that a reload finds it.
+    expect(lines[0]).toMatchObject({
+      type: 'progress',
+      run_id: lines.at(-1).body.run_id,
+      phase: 'locking',
+    })
     expect(lines.at(-1)).toMatchObject({ type: 'result', status: 200, body: { success: true } })
   })
 })
@@ -152,6 +157,26 @@ describe('its rows', () => {
     expect(notes[0].columns).toEqual([
       { name: 'body', before: null, after: null, is_masked: true, is_cut: false },
     ])
+  })
+
+  test('are searched by value, key and name, and masked values are not found', async () => {
+    const json = await startAsOwner()
+    const search = async (text: string, more: object = {}) => {
+      const body = { run_id: json.run_id, search: text, ...more }
+      return (await call(compareBackups, await asOwner(body))).json.rows
+    }
+    const [note] = await search('1', { table: 'notes' })
+
+    expect(await search('EDITOR')).toEqual([expect.objectContaining({ table: 'profiles' })])
+    expect(await search('editor', { table: 'notes' })).toEqual([])
+    expect(note.key[0]).toContain('1')
+    expect(await search('changed')).toEqual([])
+    // Nothing stands for other characters.
+    expect(await search('%')).toEqual([])
+    expect(json.tables.find((table: { name: string }) => table.name === 'notes')).toMatchObject({
+      is_by_key: true,
+      key_columns: ['id'],
+    })
   })
 
   test('are neither logged nor in an error', async () => {

@@ -10,7 +10,9 @@ import compare from '../../netlify/functions/compare-backups.ts'
 import daily from '../../netlify/functions/daily-tenant-backup.ts'
 import exportBackup from '../../netlify/functions/export-backup.ts'
 import getRun from '../../netlify/functions/get-run.ts'
+import getState from '../../netlify/functions/get-state.ts'
 import listBackups from '../../netlify/functions/list-backups.ts'
+import listTenants from '../../netlify/functions/list-tenants.ts'
 import restoreData from '../../netlify/functions/restore-tenant-data.ts'
 import runJobs from '../../netlify/functions/run-jobs-background.ts'
 import undo from '../../netlify/functions/undo-restore.ts'
@@ -47,6 +49,8 @@ const EVERY: [string, Handler][] = [
   ['daily-tenant-backup', daily],
   ['run-jobs-background', runJobs],
   ['list-backups', listBackups],
+  ['get-state', getState],
+  ['list-tenants', listTenants],
   ['get-run', getRun],
   ['update-backup', updateBackup],
   ['restore-tenant-data', restoreData],
@@ -174,7 +178,7 @@ const REFUSALS: Refusal[] = [
   {
     name: 'an endless body is refused',
     handler: daily,
-    options: () => ({ ...cron(), body: { note: 'x'.repeat(100_000) } }),
+    options: () => ({ ...cron(), body: { note: 'x'.repeat(1_100_000) } }),
     ...{ status: 400, code: 'invalid_request', message: /too long/ },
   },
   {

@@ -386,6 +386,24 @@ describe('the same idempotency key', () => {
     expect(told(second)).toEqual(told(first))
   })
 
+  test('finds the run for whoever lost the line before the answer, and for nobody else', async () => {
+    const started = await call(
+      restoreData,
+      await asOwner({ backup_id: backup, idempotency_key: 'lost line' }),
+    )
+
+    const found = await call(getRun, await asOwner({ idempotency_key: 'lost line' }))
+    const others = await call(getRun, asOperator({ idempotency_key: 'lost line' }))
+    const never = await call(getRun, await asOwner({ idempotency_key: 'never sent' }))
+
+    expect(found.json.run).toMatchObject({
+      ...{ run_id: started.json.run_id, kind: 'restore', status: 'complete', backup_id: backup },
+    })
+    for (const { status, json } of [others, never]) {
+      expect([status, json.error.code]).toEqual([404, 'run_not_found'])
+    }
+  })
+
   test('for something else is refused', async () => {
     await call(restoreData, asOperator({ backup_id: backup, idempotency_key: 'mine' }))
 
@@ -411,7 +429,8 @@ describe('with Accept: application/x-ndjson', () => {
     expect(headers.get('content-type')).toBe('application/x-ndjson')
     expect(headers.get('cache-control')).toBe('no-store')
     expect(headers.get('x-request-id')).toEqual(expect.stringMatching(/\S/))
-    const phases = lines.slice(0, -1).map(({ type, phase }) => [type, phase])
+    expect(lines[0]).toEqual({ type: 'run', run_id: lines.at(-1)?.body.run_id })
+    const phases = lines.slice(1, -1).map(({ type, phase }) => [type, phase])
     expect(phases.every(([type]) => type === 'progress')).toBe(true)
     expect(phases.map(([, phase]) => phase)).toEqual(
       expect.arrayContaining(['safety_backup', 'writing', 'proving']),

@@ -134,6 +134,8 @@ describe.skipIf(process.platform === 'win32')('npm start', () => {
           'CRON_SECRET',
           'DEMO_MEMBER_EMAIL',
           'DEMO_MEMBER_PASSWORD',
+          'DEMO_OPERATOR_EMAIL',
+          'DEMO_OPERATOR_PASSWORD',
           'DEMO_OTHER_OWNER_EMAIL',
           'DEMO_OTHER_OWNER_PASSWORD',
           'DEMO_OTHER_TENANT_ID',

@@ -1,60 +1,150 @@
 import { expect, test } from 'vitest'
-import type { Backup } from '../../src/page/api.ts'
-import { describeState } from '../../src/page/describe-state.ts'
+import { type DescribedState, describeState, type Words } from '../../src/page/describe-state.ts'
+import type { Backup } from '../../src/page/read-backups.ts'
+import type { StateCode } from '../../src/page/read-state.ts'
 
 const NOW = new Date('2026-11-20T12:00:00Z')
 const hoursAgo = (hours: number) => new Date(NOW.getTime() - hours * 3_600_000)
 
-test.each<[string, Backup | null, Backup | null, string, string]>([
-  ['no backup at all', null, null, 'nothing', 'No backup yet'],
-  ['a verified one of this night', complete(3), complete(3), 'good', 'Backed up 3 hours ago'],
-  ['one a minute old', complete(0.001), complete(0.001), 'good', 'Backed up just now'],
-  ['one of 26 hours', complete(26), complete(26), 'good', 'Backed up 26 hours ago'],
-  ['one older than that', complete(31), complete(31), 'bad', 'No complete backup for 31 hours'],
+test.each<[StateCode, Partial<DescribedState>, string, string, string]>([
+  ['verified', { newestBackup: complete(3) }, 'good', 'Backed up 3 hours ago', 'create'],
+  ['verified', { newestBackup: complete(0.001) }, 'good', 'Backed up just now', 'create'],
+  ['unverified', { newestBackup: complete(3) }, 'busy', 'Backed up 3 hours ago', 'create'],
   [
-    'a failure after a good one',
-    complete(19),
-    failed(2),
+    'overdue',
+    { newestBackup: complete(31) },
+    'bad',
+    'No complete backup for 31 hours',
+    'create_now',
+  ],
+  ['overdue', { newestBackup: null }, 'bad', 'No complete backup', 'create_now'],
+  [
+    'last_failed',
+    { newestBackup: complete(19) },
     'look',
     'The last backup failed; the one before is fine',
+    'create',
   ],
-  ['a failure and an old one', complete(50), failed(2), 'bad', 'No complete backup for 2 days'],
-  ['nothing but failures', null, failed(2), 'bad', 'The last backup failed, and there is no other'],
   [
-    'a table that nobody classified',
-    { ...complete(3), gaps: ['public.leads'] },
-    { ...complete(3), gaps: ['public.leads'] },
+    'gaps',
+    { newestBackup: { ...complete(3), gaps: ['leads'] } },
     'look',
     'Backed up 3 hours ago, but 1 table is missing from it',
+    'copy_tables',
   ],
-  ['one that runs', complete(31), running(0.1), 'busy', 'A backup is running'],
-  ['one that lost its process', complete(31), running(3), 'bad', 'No complete backup for 31 hours'],
-])('says of %s how safe the data is', (_case, newestComplete, newestAttempt, tone, heading) => {
-  expect(describeState({ newestComplete, newestAttempt }, NOW)).toMatchObject({ tone, heading })
+  [
+    'gaps',
+    { newestBackup: { ...complete(3), gaps: ['leads', 'carts'] } },
+    'look',
+    'Backed up 3 hours ago, but 2 tables are missing from it',
+    'copy_tables',
+  ],
+  [
+    'damaged',
+    { newestBackup: complete(3) },
+    'bad',
+    'The newest backup cannot be used',
+    'create_now',
+  ],
+  ['none', {}, 'nothing', 'No backup yet', 'create'],
+  [
+    'none',
+    { state: { code: 'none', reason: 'the storage is full', since: hoursAgo(2) } },
+    'bad',
+    'The last backup failed, and there is no other',
+    'create_now',
+  ],
+  ['paused', {}, 'look', 'Backups are paused', 'none'],
+  ['running', { running: running('backup') }, 'busy', 'A backup is running', 'progress'],
+  ['restoring', { running: running('restore') }, 'busy', 'A restore is running', 'progress'],
+  ['restoring', { running: running('undo') }, 'busy', 'A restore is being undone', 'progress'],
+])('puts %s into words (%#)', (code, facts, tone, heading, action) => {
+  expect(describe(code, facts)).toMatchObject({ tone, heading, action })
 })
 
-test('gives the reason of a failure and what to do', () => {
-  const sentence = describeState({ newestComplete: complete(19), newestAttempt: failed(2) }, NOW)
-  expect(sentence.evidence).toContain('The storage could not be reached.')
-  expect(sentence.advice).toBe('Create a backup now to be up to date.')
+test('says of a good backup when it was, how much it holds, and when the next one comes', () => {
+  const { lines } = describe('verified', {
+    newestBackup: complete(3),
+    nextExpectedAt: hoursAgo(-20),
+  })
+  expect(lines.map(plain)).toEqual([
+    '[2026-11-20T09:00] · 12,345 rows · verified',
+    'Next one expected [near 2026-11-21T08:00]',
+  ])
 })
 
-function backup(hours: number): Backup {
+test('gives the reason of a failure, and how old the newest backup is', () => {
+  const { lines } = describe('last_failed', {
+    state: {
+      code: 'last_failed',
+      reason: 'the storage could not be reached',
+      since: hoursAgo(2),
+    },
+    newestBackup: complete(19),
+  })
+  expect(lines.map(plain)).toEqual([
+    'Failed [near 2026-11-20T10:00]: the storage could not be reached.',
+    'Newest complete backup: 19 hours old ([2026-11-19T17:00]).',
+  ])
+})
+
+test('says of an overdue backup what was expected and what is not protected', () => {
+  const { lines } = describe('overdue', {
+    newestBackup: complete(31),
+    nextExpectedAt: hoursAgo(7),
+  })
+  expect(lines.map(plain)).toEqual([
+    'One was expected [near 2026-11-20T05:00], and did not arrive. ',
+    'Changes since [2026-11-19T05:00] are not protected.',
+  ])
+})
+
+function describe(code: StateCode, facts: Partial<DescribedState>) {
+  return describeState(
+    {
+      state: { code, reason: null, since: null },
+      newestBackup: null,
+      newestAttempt: null,
+      nextExpectedAt: null,
+      lastProvenRestoreAt: null,
+      running: null,
+      ...facts,
+    },
+    NOW,
+  )
+}
+
+/** A line as text, in which instants are told from words. */
+function plain(line: Words): string {
+  const minute = (time: Date) => time.toISOString().slice(0, 16)
+  return line
+    .map((word) => {
+      if (typeof word === 'string') return word
+      return word instanceof Date ? `[${minute(word)}]` : `[near ${minute(word.near)}]`
+    })
+    .join('')
+}
+
+function running(kind: 'backup' | 'restore' | 'undo') {
+  return { runId: 'r', kind, startedAt: hoursAgo(0.1), actorLabel: 'ada@northwind.example' }
+}
+
+function complete(hours: number): Backup {
   return {
     id: 'b',
     tenantId: 't',
     tenantName: 'Northwind Gases',
     type: 'daily_tenant',
-    status: 'running',
+    status: 'complete',
     createdAt: hoursAgo(hours),
-    takenAt: null,
-    completedAt: null,
-    verifiedAt: null,
+    takenAt: hoursAgo(hours),
+    completedAt: hoursAgo(hours),
+    verifiedAt: hoursAgo(hours),
     runId: null,
-    totalTables: null,
-    totalRecords: null,
-    rawSize: null,
-    totalSize: null,
+    totalTables: 24,
+    totalRecords: 12_345,
+    rawSize: 9_000_000,
+    totalSize: 1_200_000,
     gaps: [],
     changes: null,
     name: null,
@@ -65,33 +155,5 @@ function backup(hours: number): Backup {
     actorLabel: 'cron',
     errorCode: null,
     errorMessage: null,
-  }
-}
-
-function running(hours: number): Backup {
-  return backup(hours)
-}
-
-function complete(hours: number): Backup {
-  const at = hoursAgo(hours)
-  return {
-    ...backup(hours),
-    status: 'complete',
-    takenAt: at,
-    completedAt: at,
-    verifiedAt: at,
-    totalTables: 24,
-    totalRecords: 12_345,
-    rawSize: 9_000_000,
-    totalSize: 1_200_000,
-  }
-}
-
-function failed(hours: number): Backup {
-  return {
-    ...backup(hours),
-    status: 'failed',
-    errorCode: 'store_unavailable',
-    errorMessage: 'The storage could not be reached.',
   }
 }

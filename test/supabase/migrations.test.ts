@@ -117,7 +117,7 @@ describe('the schema that the migrations make', () => {
          p.proname ~ '^keys_[0-9]+$' or obj_description(p.oid, 'pg_proc') ~ 'Definer,? ' as "saysWhy",
          not exists (select from aclexplode(coalesce(p.proacl, acldefault('f', p.proowner))) a where a.grantee = 0)
            and not has_function_privilege('anon', p.oid, 'execute')
-           and (p.proname = 'administered_tenants' or not has_function_privilege('authenticated', p.oid, 'execute'))
+           and (p.proname in ('administered_tenants', 'is_operator') or not has_function_privilege('authenticated', p.oid, 'execute'))
            as "isClosed"
        from pg_proc p
        join pg_namespace n on n.oid = p.pronamespace
@@ -181,6 +181,17 @@ describe.each(['tenant_backups', 'backup_logs'])('%s', (table) => {
   it('shows owners and admins the rows of their own tenants', async () => {
     expect(await tenantsSeenBy(OWNER, table)).toEqual([A])
     expect(await tenantsSeenBy(ADMIN_OF_BOTH, table)).toEqual([A, B])
+  })
+
+  it('shows a listed operator every row', async () => {
+    await database.admin.query(
+      `insert into tenantkeep.operators (user_id, label) values ('operator', 'operator')`,
+    )
+
+    const seen = await tenantsSeenBy('operator', table)
+
+    await database.admin.query('delete from tenantkeep.operators')
+    expect(seen.slice(0, 2)).toEqual([A, B])
   })
 
   it('shows members, strangers and ids of other login providers nothing', async () => {
@@ -521,15 +532,19 @@ describe('installing', () => {
     withDatabase(async (host) => {
       await expect(requireSchema(host.worker)).resolves.toBeUndefined()
       await host.admin.query(
-        `drop table tenantkeep.comparison_rows;
-         delete from tenantkeep.migrations where version = '20261121092200'`,
+        `alter policy "Owners and admins read the backups of their tenants, operators all"
+           on public.tenant_backups rename to "Owners and admins read the backups of their tenants";
+         alter policy "Owners and admins read the journal of their tenants, operators all"
+           on public.backup_logs rename to "Owners and admins read the journal of their tenants";
+         alter function tenantkeep.is_operator() rename to was_operator;
+         delete from tenantkeep.migrations where version = '20261121092300'`,
       )
       await expect(requireSchema(host.worker)).rejects.toMatchObject({
         code: 'schema_outdated',
         status: 503,
         message: expect.stringContaining('older'),
       })
-      expect(await host.admin.withConnection(installSchema)).toEqual(['20261121092200'])
+      expect(await host.admin.withConnection(installSchema)).toEqual(['20261121092300'])
       await expect(requireSchema(host.worker)).resolves.toBeUndefined()
       await host.admin.query(`insert into tenantkeep.migrations values ('29990101000000')`)
       await expect(requireSchema(host.worker)).rejects.toMatchObject({

@@ -13,6 +13,7 @@ import { copyCheckout } from './copy-checkout.ts'
 const StackEnv = z.object({
   APP_URL: z.url(),
   SUPABASE_URL: z.url(),
+  SUPABASE_PUBLISHABLE_KEY: z.string(),
   ADMIN_DB_URL: z.string(),
   BACKUP_SIGNING_KEY: z.string(),
   DEMO_TENANT_ID: z.string(),
@@ -20,6 +21,11 @@ const StackEnv = z.object({
   DEMO_OWNER_PASSWORD: z.string(),
   DEMO_MEMBER_EMAIL: z.string(),
   DEMO_MEMBER_PASSWORD: z.string(),
+  DEMO_OTHER_TENANT_ID: z.string(),
+  DEMO_OTHER_OWNER_EMAIL: z.string(),
+  DEMO_OTHER_OWNER_PASSWORD: z.string(),
+  DEMO_OPERATOR_EMAIL: z.string(),
+  DEMO_OPERATOR_PASSWORD: z.string(),
 })
 type StackEnv = z.infer<typeof StackEnv>
 

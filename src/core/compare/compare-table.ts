@@ -50,7 +50,7 @@ export interface CompareTableOptions {
 
 export type TableDifferences = Pick<
   TableComparison,
-  'onlyInBackup' | 'onlyInOther' | 'changed' | 'keptRows' | 'isByKey' | 'isByText'
+  'onlyInBackup' | 'onlyInOther' | 'changed' | 'keptRows' | 'isByKey' | 'keyColumns' | 'isByText'
 >
 
 /**
@@ -83,7 +83,8 @@ export async function compareTable(
   const keptRows = Math.min(counts.entries, options.maxRows)
   if (keptRows > 0) await keepRows(connection, sides, { ...options, maxRows: keptRows })
   await connection.query('rollback to tenantkeep_table; release tenantkeep_table')
-  return { ...counts.of, keptRows, isByKey, isByText }
+  const keyColumns = options.shared.primaryKey.map(({ name }) => name)
+  return { ...counts.of, keptRows, isByKey, keyColumns, isByText }
 }
 
 /** Loads what is not live, typed. False where a value can't be read as its column's type. */

@@ -1,6 +1,7 @@
 import type { Queryable } from '../database/database.ts'
 import { BackupError } from '../errors.ts'
 import { isoTime } from '../jobs/report-run.ts'
+import type { RestoreProgress } from '../restore/restore-result.ts'
 import type { Actor } from '../services.ts'
 import type { Comparison, DifferenceKind, RowDifference } from './comparison.ts'
 
@@ -104,6 +105,12 @@ export interface CompareRun {
   createdAt: string
   tenantId: string
   tenantName: string | null
+  /** Labels of the tables that were asked for; null for all. */
+  tables: string[] | null
+  /** The latest step, while it runs; null before the first. */
+  progress: RestoreProgress | null
+  /** When it last told a step, while it runs. */
+  heardAt: string | null
   /** Null until it is complete. */
   comparison: Comparison | null
   error: { code: string; message: string } | null
@@ -120,7 +127,13 @@ export async function readCompareRun(
 ): Promise<CompareRun> {
   const { rows } = await catalog.query<{ run: CompareRun }>(
     `select jsonb_build_object('runId', r.id, 'status', r.status, 'createdAt', ${isoTime('r.created_at')},
-       'tenantId', r.tenant_ids[1], 'tenantName', r.request -> 'tenant_name', 'comparison', r.result,
+       'tenantId', r.tenant_ids[1], 'tenantName', r.request -> 'tenant_name',
+       'tables', nullif(r.request -> 'tables', 'null'),
+       'progress', case when r.status = 'running' then nullif(r.progress, '{}') end,
+       'heardAt', case when r.status = 'running' then ${isoTime(`coalesce(
+         (select e.at from tenantkeep.run_events e where e.run_id = r.id order by e.seq desc limit 1),
+         r.created_at)`)} end,
+       'comparison', r.result,
        'error', case when r.error_code is not null
          then jsonb_build_object('code', r.error_code, 'message', r.error_message) end) as run
      from tenantkeep.runs r
@@ -149,6 +162,8 @@ export async function listDifferences(
     runId: string
     table?: string | undefined
     kind?: DifferenceKind | undefined
+    /** Part of a value, a key or a name, as they are kept: what is masked or was cut off is not found. */
+    search?: string | undefined
     cursor?: number | undefined
     /** 50 unless told, at most 500; fewer where rows are large. */
     limit?: number | undefined
@@ -163,7 +178,12 @@ export async function listDifferences(
          select * from tenantkeep.comparison_rows
          where run_id = $1 and created_at > now() - ${KEPT_FOR}
            and ($2::text is null or table_name = $2) and ($3::text is null or kind = $3)
-           and number > $4
+           and number > $4 and ($5::text is null or ${contains('label')}
+             or exists (select from unnest(key) as k (value) where ${contains('k.value')})
+             or exists (
+               select from jsonb_to_recordset(columns) as c (before text, after text)
+               where ${contains('c.before')} or ${contains('c.after')}
+             ))
          order by number limit ${size + 1}
        ) r
      )
@@ -172,11 +192,16 @@ export async function listDifferences(
        (select count(*) from page) > count(*) over () as "hasMore"
      from page where place = 1 or (place <= ${size} and bytes <= ${PAGE_BYTES})
      order by number`,
-    [given.runId, given.table ?? null, given.kind ?? null, given.cursor ?? 0],
+    [given.runId, given.table ?? null, given.kind ?? null, given.cursor ?? 0, given.search ?? null],
   )
   const page = rows.map(({ row }) => row)
   return {
     rows: page,
     nextCursor: rows[0]?.hasMore === true ? (page.at(-1)?.number ?? null) : null,
   }
+}
+
+/** Upper and lower case are alike; no character stands for others. */
+function contains(text: string): string {
+  return `strpos(lower(${text}), lower($5)) > 0`
 }

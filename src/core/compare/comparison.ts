@@ -35,6 +35,8 @@ export interface TableComparison {
   keptRows: number
   /** False where rows have no key in common: they are told apart by their contents, none counts as changed. */
   isByKey: boolean
+  /** The key that rows are told apart by, in the order of a row's `key`; empty without one, and where no row was looked at. */
+  keyColumns: string[]
   /** Values are compared as texts, because the backup's can't be read as the columns' types of now. */
   isByText: boolean
   columnsOnlyInBackup: string[]

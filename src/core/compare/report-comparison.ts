@@ -38,6 +38,7 @@ function reportTable(table: TableComparison) {
     equal: table.equal,
     kept_rows: table.keptRows,
     is_by_key: table.isByKey,
+    key_columns: table.keyColumns,
     is_by_text: table.isByText,
     columns_only_in_backup: table.columnsOnlyInBackup,
     columns_only_in_other: table.columnsOnlyInOther,

@@ -19,7 +19,8 @@ export interface RunComparisonInput {
   tables?: readonly string[] | null
   maxRows?: number
   actor: Actor
-  onProgress?: (progress: RestoreProgress) => void
+  /** With the run, by which another reader finds the comparison while it goes on. */
+  onProgress?: (progress: RestoreProgress, runId: string) => void
   signal?: AbortSignal | undefined
 }
 
@@ -57,7 +58,7 @@ export async function runComparison(
       ...(input.maxRows === undefined ? {} : { maxRows: input.maxRows }),
       onProgress: (progress) => {
         events.report(progress)
-        input.onProgress?.(progress)
+        input.onProgress?.(progress, runId)
       },
     })
     await events.finish()

@@ -44,6 +44,7 @@ export function describeRestoreRun(run: RestoreRun, events: readonly RunEvent[])
     actor: { kind: run.actor.kind, label: run.actor.label },
     organization_id: run.tenantId,
     organization_name: run.tenantName,
+    ...describeTarget(run.task),
     dry_run: run.task.dry_run,
     note: run.task.note,
     progress: progress === null ? null : describeProgress(progress),
@@ -63,11 +64,16 @@ function describeSubject({ tenantId, tenantName, task }: RestoreRun, backup: Bac
     organization_id: tenantId,
     organization_name: tenantName,
     dry_run: task.dry_run,
-    ...(task.kind === 'undo'
-      ? { restore_id: task.restore_id }
-      : { backup_id: task.backup_id, file: task.file }),
+    ...describeTarget(task),
     ...(backup === null ? {} : { backup_date: backup.backupDate, taken_at: backup.takenAt }),
   }
+}
+
+/** What is restored, or which restore is undone. */
+function describeTarget(task: RunTask) {
+  return task.kind === 'undo'
+    ? { restore_id: task.restore_id }
+    : { backup_id: task.backup_id, file: task.file }
 }
 
 function describeResult(run: RestoreRun, result: RestoreResult) {

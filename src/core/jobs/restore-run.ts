@@ -87,6 +87,21 @@ export async function findRunByKey(
   )
 }
 
+/** The id of the run of a restore that this caller started with this key; undefined where there is none. */
+export async function findRunIdByKey(
+  database: Database,
+  actor: Actor,
+  idempotencyKey: string,
+): Promise<string | undefined> {
+  const { rows } = await database.query<{ id: string }>(
+    `select r.id from tenantkeep.runs r
+     where r.actor_kind = $1 and coalesce(r.actor_id, '') = coalesce($2, '') and r.idempotency_key = $3
+       and ${IS_RESTORE}`,
+    [actor.kind, actor.id, idempotencyKey],
+  )
+  return rows[0]?.id
+}
+
 /** Records that a restore begins; null where the idempotency key was taken meanwhile. */
 export async function startRestoreRun(
   database: Database,

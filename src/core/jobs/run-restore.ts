@@ -33,6 +33,8 @@ export interface RestoreCall {
   /** Null for whoever has all the time in the world: then nothing goes to the background. */
   time: CallTime | null
   source?: BackupSource | undefined
+  /** Told as soon as the run is on record, before anything else is done: whoever loses the line finds it again. */
+  onRun?: ((runId: string) => void) | undefined
   onProgress?: ((progress: RestoreProgress) => void) | undefined
   /** Ends the work; the run fails then. */
   signal?: AbortSignal | undefined
@@ -64,6 +66,7 @@ export async function runRestore(services: Services, call: RestoreCall): Promise
   const expectedSeconds = time === null ? 0 : await requireFits(services, tenantId, task)
 
   const run = await startRestoreRun(catalog, { ...call, idempotencyKey })
+  if (run !== null) call.onRun?.(run.runId)
   if (run === null) {
     // Somebody sent the same key a moment ago.
     const other = await findKnownRun(services, call)
@@ -84,11 +87,12 @@ export async function runRestore(services: Services, call: RestoreCall): Promise
 /** The run that this key started before; one that failed throws its error again. */
 async function findKnownRun(
   services: Services,
-  { actor, idempotencyKey, time, ...asked }: RestoreCall,
+  { actor, idempotencyKey, time, onRun, ...asked }: RestoreCall,
 ): Promise<RestoreRun | undefined> {
   if (idempotencyKey === undefined) return undefined
   const { catalog } = services.tenants
   let run = await findRunByKey(catalog, actor, idempotencyKey, asked)
+  if (run !== undefined) onRun?.(run.runId)
   if (run?.status === 'running') {
     run = await followRestoreRun(catalog, run.runId)
     if (run?.status === 'running') await time?.wake()

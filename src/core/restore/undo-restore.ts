@@ -1,4 +1,4 @@
-import { findBackup } from '../backup/backup-record.ts'
+import { type Backup, findBackup } from '../backup/backup-record.ts'
 import type { Connection, Queryable } from '../database/database.ts'
 import { BackupError } from '../errors.ts'
 import { interruptible } from '../interruptible.ts'
@@ -46,14 +46,11 @@ export async function undoRestore(services: Services, input: UndoInput): Promise
   if (restore === undefined || restore.organizationId !== tenantId) {
     throw new BackupError('restore_not_found', `There is no restore ${restoreId} of this tenant.`)
   }
-  const { safetyBackupId, planPath, planSha256 } = await interruptible(
+  const { planPath, planSha256, ...undoable } = await interruptible(
     requireUndoable(catalog, restore),
     signal,
   )
-  const safety = await interruptible(findBackup(catalog, safetyBackupId), signal)
-  if (safety?.status !== 'complete') {
-    throw impossible(`its safety backup is ${safety?.status ?? 'gone'}`)
-  }
+  const safety = await interruptible(requireSafetyBackup(catalog, undoable.safetyBackupId), signal)
   const source = await openBackup(services, safety, signal)
   const plan = everything
     ? undefined
@@ -78,6 +75,24 @@ export async function undoRestore(services: Services, input: UndoInput): Promise
       rows: plan === undefined ? undefined : undoneRows(plan, onConflict, signal),
     },
   )
+}
+
+/** Why a restore can't be undone, in words; null where it can. */
+export async function explainUndo(catalog: Queryable, restore: Restore): Promise<string | null> {
+  try {
+    const { safetyBackupId } = await requireUndoable(catalog, restore)
+    await requireSafetyBackup(catalog, safetyBackupId)
+    return null
+  } catch (error) {
+    if (error instanceof BackupError && error.code === 'undo_impossible') return error.message
+    throw error
+  }
+}
+
+async function requireSafetyBackup(catalog: Queryable, id: string): Promise<Backup> {
+  const safety = await findBackup(catalog, id)
+  if (safety?.status === 'complete') return safety
+  throw impossible(`its safety backup is ${safety?.status ?? 'gone'}`)
 }
 
 async function requireUndoable(

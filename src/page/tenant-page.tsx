@@ -1,0 +1,294 @@
+import { Skeleton, Tabs, Text, Title } from '@mantine/core'
+import { useMediaQuery } from '@mantine/hooks'
+import { useQuery } from '@tanstack/react-query'
+import { lazy, Suspense, useEffect, useRef, useState, useTransition } from 'react'
+import { BackupList } from './backup-list.tsx'
+import type { PageServices } from './call-function.ts'
+import { ErrorNotice } from './error-notice.tsx'
+import { ListSkeleton } from './list-parts.tsx'
+import { CreateBackupDialog, usePreloadedOverlays } from './load-overlays.ts'
+import classes from './page.module.css'
+import { PartBoundary } from './part-boundary.tsx'
+import { readState, type State } from './read-state.ts'
+import type { Tenant } from './read-tenant.ts'
+import { RestoreNotice } from './restore-notice.tsx'
+import { RunPanel } from './run-panel.tsx'
+import { StateHead, StateHeadSkeleton } from './state-head.tsx'
+import { Timeline } from './timeline.tsx'
+import { UtcTimes } from './times.tsx'
+import { useBackupCreation } from './use-backup-creation.ts'
+import { setSearchParams, useSearchParam } from './use-search-param.ts'
+import type { ViewProps } from './view-props.ts'
+import { ZoneSwitch } from './zone-switch.tsx'
+
+const HistoryList = lazy(() =>
+  import('./history-list.tsx').then((module) => ({ default: module.HistoryList })),
+)
+const TenantsList = lazy(() =>
+  import('./tenants-list.tsx').then((module) => ({ default: module.TenantsList })),
+)
+
+/** What is opened from a row or a notice, has an address of its own, and is loaded then. */
+const VIEWS = {
+  compare: lazy(() => import('./compare-view.tsx')),
+  restore: lazy(() => import('./restore-view.tsx')),
+  undo: lazy(() => import('./undo-view.tsx')),
+}
+
+const NO_VIEW = { view: null, backup: null, with: null, run: null, restore: null, step: null }
+
+/** The page of one tenant: the list with everything around it, or one of the views. */
+export function TenantPage({ services, tenant }: { services: PageServices; tenant: Tenant }) {
+  const isNarrow = useMediaQuery('(max-width: 48em)', undefined, { getInitialValueInEffect: false })
+  const [view] = useSearchParam('view')
+  const [tab] = useSearchParam('tab')
+  const [utc, setUtc] = useState(false)
+  const [status, announce] = useState('')
+  const heading = useRef<HTMLHeadingElement>(null)
+  const name = tenant.name ?? tenant.id
+  const View = isViewName(view) ? VIEWS[view] : null
+  const title = tab === 'tenants' && View === null ? 'All tenants' : `Backups of ${name}`
+
+  useEffect(() => {
+    // Chosen from a list that is gone now, which had the focus.
+    const isChosen = new URLSearchParams(window.location.search).has('tenant')
+    if (isChosen && document.activeElement === document.body) heading.current?.focus()
+  }, [])
+
+  const wasView = useRef(View !== null)
+  useEffect(() => {
+    if (View === null) document.title = title
+    // Each view takes the focus itself when it comes; back in the list it must not be lost.
+    if (View === null && wasView.current) heading.current?.focus()
+    wasView.current = View !== null
+  }, [View, title])
+
+  return (
+    <UtcTimes value={utc}>
+      <p role="status" className={classes.hidden}>
+        {status}
+      </p>
+      <div className={classes.top}>
+        <Title
+          order={1}
+          size="h2"
+          ref={heading}
+          tabIndex={-1}
+          className={`${classes.title} ${classes.focusTarget}`}
+        >
+          {title}
+        </Title>
+        <ZoneSwitch utc={utc} onChange={setUtc} />
+      </div>
+      {View === null ? (
+        <Overview
+          services={services}
+          tenant={tenant}
+          name={name}
+          isNarrow={isNarrow}
+          announce={announce}
+        />
+      ) : (
+        <PartBoundary key={view}>
+          <Suspense fallback={<ViewSkeleton />}>
+            <View
+              services={services}
+              tenant={{ id: tenant.id, name }}
+              isNarrow={isNarrow}
+              announce={announce}
+              onClose={() => setSearchParams(NO_VIEW)}
+            />
+          </Suspense>
+        </PartBoundary>
+      )}
+    </UtcTimes>
+  )
+}
+
+function isViewName(view: string | null): view is keyof typeof VIEWS {
+  return view !== null && Object.hasOwn(VIEWS, view)
+}
+
+function ViewSkeleton() {
+  return (
+    <div role="status" aria-label="Loading">
+      <Skeleton height={28} width={280} maw="100%" mb="lg" />
+      <Skeleton height={320} radius="md" />
+    </div>
+  )
+}
+
+/** How to show the progress of what runs; undefined where nobody can follow it here. */
+function findProgress(
+  running: State['running'],
+  showBackup: (runId: string) => void,
+): (() => void) | undefined {
+  const runId = running?.runId ?? null
+  if (running === null || runId === null) return undefined
+  if (running.kind === 'backup') return () => showBackup(runId)
+  return () => setSearchParams({ view: running.kind, run: runId })
+}
+
+/** How often the state is read again: while something runs, and otherwise. */
+const BUSY_REFRESH_MS = 4_000
+const REFRESH_MS = 60_000
+
+function Overview({
+  services,
+  tenant,
+  name,
+  isNarrow,
+  announce,
+}: {
+  services: PageServices
+  tenant: Tenant
+  name: string
+  isNarrow: boolean
+  announce: ViewProps['announce']
+}) {
+  const [tab] = useSearchParam('tab')
+  const [dialog, setDialog] = useState<'never' | 'open' | 'closed'>('never')
+  const [isOpening, startOpening] = useTransition()
+  const openDialog = () => startOpening(() => setDialog('open'))
+  usePreloadedOverlays()
+  const creation = useBackupCreation(services, tenant.id)
+
+  const state = useQuery({
+    queryKey: ['state', tenant.id],
+    queryFn: ({ signal }) => readState(services, tenant.id, signal),
+    refetchInterval: (query) => (query.state.data?.running == null ? REFRESH_MS : BUSY_REFRESH_MS),
+  })
+  const isFollowed = creation.runId !== null || creation.isBusy
+  const viewer = state.data?.viewer
+  const mayChoose = viewer?.mayChoose === true
+  const shown = tab === 'history' || (tab === 'tenants' && mayChoose) ? tab : 'backups'
+
+  return (
+    <>
+      {shown !== 'tenants' && (
+        <div className={classes.stack}>
+          {state.data !== undefined ? (
+            <>
+              <StateHead
+                state={state.data}
+                isBusy={creation.isBusy || isOpening}
+                staleSince={state.isError ? new Date(state.dataUpdatedAt) : null}
+                onCreate={openDialog}
+                onShowProgress={
+                  isFollowed ? undefined : findProgress(state.data.running, creation.show)
+                }
+              />
+              {state.data.lastRestore !== null && (
+                <RestoreNotice restore={state.data.lastRestore} />
+              )}
+            </>
+          ) : state.isError ? (
+            <ErrorNotice
+              error={state.error}
+              what="The state could not be loaded"
+              onRetry={() => state.refetch()}
+            />
+          ) : (
+            <StateHeadSkeleton />
+          )}
+          {creation.failure !== null && (
+            <ErrorNotice
+              error={creation.failure}
+              what="The backup was not created"
+              onRetry={creation.tryAgain}
+            />
+          )}
+          {isFollowed && (
+            <RunPanel
+              services={services}
+              tenantId={tenant.id}
+              runId={creation.runId}
+              askedAt={creation.askedAt}
+              tableCount={state.data?.tables.length ?? null}
+              onDone={creation.refresh}
+              onDismiss={creation.dismiss}
+              announce={announce}
+            />
+          )}
+        </div>
+      )}
+      <Tabs
+        mt={shown === 'tenants' ? 0 : 'xl'}
+        keepMounted={false}
+        value={shown}
+        onChange={(next) => setSearchParams({ tab: next === 'backups' ? null : next, page: null })}
+      >
+        <Tabs.List className={classes.tabs}>
+          <Tabs.Tab value="backups">Available backups</Tabs.Tab>
+          <Tabs.Tab value="history">History</Tabs.Tab>
+          {mayChoose && (
+            <Tabs.Tab value="tenants">
+              {viewer.isOperator ? 'All tenants' : 'Your organizations'}
+            </Tabs.Tab>
+          )}
+        </Tabs.List>
+        <Tabs.Panel value="backups" className={classes.panel}>
+          <Timeline
+            services={services}
+            tenantId={tenant.id}
+            missedAt={(state.data?.days ?? []).flatMap(({ missedAt }) => missedAt ?? [])}
+            isNarrow={isNarrow}
+          />
+          <div className={classes.list}>
+            <BackupList
+              services={services}
+              tenantId={tenant.id}
+              isNarrow={isNarrow}
+              announce={announce}
+              onCreate={openDialog}
+            />
+          </div>
+        </Tabs.Panel>
+        <Tabs.Panel value="history" className={classes.list}>
+          <PartBoundary>
+            <Suspense fallback={<ListSkeleton isNarrow={isNarrow} />}>
+              <HistoryList services={services} tenantId={tenant.id} isNarrow={isNarrow} />
+            </Suspense>
+          </PartBoundary>
+        </Tabs.Panel>
+        {mayChoose && (
+          <Tabs.Panel value="tenants" className={classes.list}>
+            <PartBoundary>
+              <Suspense fallback={<ListSkeleton isNarrow={isNarrow} />}>
+                <TenantsList
+                  services={services}
+                  isNarrow={isNarrow}
+                  announce={announce}
+                  onOpen={(tenantId) =>
+                    setSearchParams({ tenant: tenantId, tab: null, page: null })
+                  }
+                />
+              </Suspense>
+            </PartBoundary>
+          </Tabs.Panel>
+        )}
+      </Tabs>
+      {shown !== 'tenants' && (
+        <Text size="xs" c="dimmed" mt="lg" maw="70ch">
+          A backup holds the rows of all tables of {name}. Files in Storage, such as uploaded
+          pictures and documents, are not part of it.
+        </Text>
+      )}
+      {dialog !== 'never' && (
+        <PartBoundary>
+          <Suspense fallback={null}>
+            <CreateBackupDialog
+              tenantName={name}
+              isOpen={dialog === 'open'}
+              onClose={() => setDialog('closed')}
+              onCreate={(request) => {
+                setDialog('closed')
+                creation.create(request)
+              }}
+            />
+          </Suspense>
+        </PartBoundary>
+      )}
+    </>
+  )
+}

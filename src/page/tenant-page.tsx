@@ -148,7 +148,16 @@ function Overview({
 }) {
   const [tab] = useSearchParam('tab')
   const [dialog, setDialog] = useState<'never' | 'open' | 'closed'>('never')
-  const openDialog = () => setDialog('open')
+  // A dialog that is loaded open does not know what had the focus before it.
+  const opener = useRef<Element | null>(null)
+  const openDialog = () => {
+    opener.current = document.activeElement
+    setDialog('open')
+  }
+  const closeDialog = () => {
+    setDialog('closed')
+    if (opener.current instanceof HTMLElement) opener.current.focus()
+  }
   usePreloadedOverlays()
   const creation = useBackupCreation(services, tenant.id)
 
@@ -279,7 +288,7 @@ function Overview({
             <CreateBackupDialog
               tenantName={name}
               isOpen={dialog === 'open'}
-              onClose={() => setDialog('closed')}
+              onClose={closeDialog}
               onCreate={(request) => {
                 setDialog('closed')
                 creation.create(request)

@@ -1,7 +1,7 @@
 import { Skeleton, Tabs, Text, Title } from '@mantine/core'
 import { useMediaQuery } from '@mantine/hooks'
 import { useQuery } from '@tanstack/react-query'
-import { lazy, Suspense, useEffect, useRef, useState, useTransition } from 'react'
+import { lazy, Suspense, useEffect, useRef, useState } from 'react'
 import { BackupList } from './backup-list.tsx'
 import type { PageServices } from './call-function.ts'
 import { ErrorNotice } from './error-notice.tsx'
@@ -148,8 +148,16 @@ function Overview({
 }) {
   const [tab] = useSearchParam('tab')
   const [dialog, setDialog] = useState<'never' | 'open' | 'closed'>('never')
-  const [isOpening, startOpening] = useTransition()
-  const openDialog = () => startOpening(() => setDialog('open'))
+  // A dialog that is loaded open does not know what had the focus before it.
+  const opener = useRef<Element | null>(null)
+  const openDialog = () => {
+    opener.current = document.activeElement
+    setDialog('open')
+  }
+  const closeDialog = () => {
+    setDialog('closed')
+    if (opener.current instanceof HTMLElement) opener.current.focus()
+  }
   usePreloadedOverlays()
   const creation = useBackupCreation(services, tenant.id)
 
@@ -171,7 +179,7 @@ function Overview({
             <>
               <StateHead
                 state={state.data}
-                isBusy={creation.isBusy || isOpening}
+                isBusy={creation.isBusy}
                 staleSince={state.isError ? new Date(state.dataUpdatedAt) : null}
                 onCreate={openDialog}
                 onShowProgress={
@@ -280,7 +288,7 @@ function Overview({
             <CreateBackupDialog
               tenantName={name}
               isOpen={dialog === 'open'}
-              onClose={() => setDialog('closed')}
+              onClose={closeDialog}
               onCreate={(request) => {
                 setDialog('closed')
                 creation.create(request)

@@ -49,7 +49,7 @@ export function RestoreRunPanel(props: RestoreRunPanelProps) {
   const queries = useQueryClient()
   const { isUndo: isAskedUndo = false } = props
   const refresh = useCallback(() => {
-    for (const key of ['state', 'backups', 'history']) {
+    for (const key of ['state', 'backups', 'timeline', 'history']) {
       void queries.invalidateQueries({ queryKey: [key, tenant.id] })
     }
   }, [queries, tenant.id])

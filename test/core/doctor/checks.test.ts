@@ -466,9 +466,9 @@ describe('settings, environment, store and clocks', () => {
 describe('the schema', () => {
   test('of an older version stops the rest, which is said', async () => {
     await change(
-      `delete from tenantkeep.migrations where version > '20261121090300'`,
-      `insert into tenantkeep.migrations (version) select unnest(array['20261121090400', '20261121090500',
-         '20261121090600', '20261121091500', '20261121091600']) on conflict do nothing`,
+      `create table tenantkeep.later as select * from tenantkeep.migrations where version > '20261121090300';
+       delete from tenantkeep.migrations where version > '20261121090300'`,
+      `insert into tenantkeep.migrations select * from tenantkeep.later; drop table tenantkeep.later`,
     )
     const { findings, notChecked } = await diagnose()
     expect(findings).toMatchObject([{ code: 'schema_outdated', remedy: 'tenantkeep init' }])

@@ -4,6 +4,11 @@ import { text } from 'node:stream/consumers'
 
 const MAIN = join(import.meta.dirname, '../../src/cli/main.ts')
 
+/** No setting of ours reaches the process by accident. */
+const FROM_US = Object.fromEntries(
+  ['PATH', 'TZ', 'NODE_COMPILE_CACHE'].map((name) => [name, process.env[name]]),
+)
+
 export interface CliResult {
   /** Null where a signal ended it. */
   status: number | null
@@ -22,7 +27,7 @@ export async function runCli(
 /** The same, for what is to be stopped. */
 export function startCli(args: readonly string[], env: Record<string, string> = {}) {
   const child = spawn(process.execPath, [MAIN, ...args], {
-    env: { PATH: process.env.PATH, TZ: process.env.TZ, ...env },
+    env: { ...FROM_US, ...env },
     stdio: ['ignore', 'pipe', 'pipe'],
   })
   const exit = new Promise<number | null>((resolve, reject) => {

@@ -61,12 +61,16 @@ const PARTS: [string, Damage][] = [
   ['rows moved to a neighbour and back', moveAwayAndBack],
 ]
 
+/** What goes deep is done to all of the first hosts, and to the others in turn. */
 function damagesOf(host: number): [string, Damage][] {
-  return [
+  const deep: [string, Damage][] = [
     ['every row', touchEverything],
-    ...PARTS.filter((_, part) => host < 2 || part === host % PARTS.length),
     ['the tenant’s own row deleted', deleteRoot],
     ...(host < 4 ? [] : [ALL_GONE]),
+  ]
+  return [
+    ...deep.filter((_, place) => host < 4 || place === host % deep.length),
+    ...PARTS.filter((_, part) => host < 2 || part === host % PARTS.length),
   ]
 }
 

@@ -141,7 +141,7 @@ test('shows how far each table is while a backup runs', async () => {
   await expectAccessible(page)
   await takeScreenshots(page, 'running')
 
-  await page.unroute('**/get-run')
+  await page.unrouteAll({ behavior: 'wait' })
   await see(page.getByText('Backup complete', { exact: true }))
 })
 

@@ -44,9 +44,14 @@ async function findPackaged(): Promise<LaunchOptions | null> {
   // Read when the module is loaded: without it the libraries that a bare machine lacks stay packed.
   process.env.AWS_EXECUTION_ENV ??= 'AWS_Lambda_nodejs22.x'
   const { default: packaged } = await import('@sparticuz/chromium')
+  // Drawing by an emulated graphics card takes most of a core.
+  packaged.setGraphicsMode = false
   return {
     executablePath: await packaged.executablePath(),
-    // In one process a second window, or closing one, hangs.
-    args: packaged.args.filter((argument) => argument !== '--single-process'),
+    args: [
+      // In one process a second window, or closing one, hangs.
+      ...packaged.args.filter((argument) => argument !== '--single-process'),
+      '--disable-gpu',
+    ],
   }
 }

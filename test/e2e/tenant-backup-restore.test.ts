@@ -415,7 +415,7 @@ async function addPastBackups(): Promise<void> {
     `insert into public.tenant_backups (organization_id, organization_name, backup_type, status,
        created_at, taken_at, completed_at, verified_at, backup_date, store_url, object_stamp,
        summary_path, summary_sha256, format_version, total_tables, total_records, raw_size, total_size,
-       changes, name, note, tags, pinned_at, pinned_by, pin_reason, actor_kind, actor_label,
+       changes, name, note, tags, pinned_at, pinned_by, pinned_by_kind, pin_reason, actor_kind, actor_label,
        error_code, error_message)
      select b.organization_id, b.organization_name, 'daily_tenant',
        case when is_failed then 'failed' else 'complete' end,
@@ -431,7 +431,7 @@ async function addPastBackups(): Promise<void> {
        case i when 12 then 'End of quarter' end,
        case i when 12 then 'For the auditors' when 3 then 'Prices are settled' end,
        case i when 12 then array['quarter'] else '{}' end,
-       case i when 12 then at end, case i when 12 then 'owner' end,
+       case i when 12 then at end, case i when 12 then 'owner' end, case i when 12 then 'user' end,
        case i when 12 then 'State at the end of the quarter' end, 'cron', 'cron',
        case when is_failed then 'store_unavailable' end,
        case when is_failed then 'The storage for backups could not be reached.' end

@@ -20,7 +20,15 @@ export interface Backup {
   /** The day it counts for, UTC: `2026-11-21`. */
   backupDate: string
   completedAt: string | null
+  /** When every byte was last read back and found whole. */
   verifiedAt: string | null
+  /** When somebody last tried to read it back, whatever came of it. */
+  checkedAt: string | null
+  /** Since when it is known not to be whole: such a backup is not offered for a restore. */
+  damagedAt: string | null
+  damage: BackupDamage[] | null
+  /** When a drill last loaded it and found everything in order. */
+  provenAt: string | null
   runId: string | null
   storeUrl: string
   objectStamp: string
@@ -44,12 +52,24 @@ export interface Backup {
   tags: string[]
   pinnedAt: string | null
   pinnedBy: string | null
+  /** An operator's pin is a hold: the owner of the tenant can't lift it. */
+  pinnedByKind: Actor['kind'] | null
   pinReason: string | null
+  prunedAt: string | null
+  pruneReason: string | null
   actorKind: Actor['kind']
   actorId: string | null
   actorLabel: string
   errorCode: string | null
   errorMessage: string | null
+}
+
+/** One thing that is wrong with a stored backup; never a value of a row. */
+export interface BackupDamage {
+  code: string
+  message: string
+  table: string | null
+  path: string | null
 }
 
 export interface BackupWarning {
@@ -71,7 +91,9 @@ export const BACKUP_JSON = `jsonb_build_object(
   'name', b.name, 'note', b.note, 'tags', b.tags, 'pinnedAt', b.pinned_at,
   'pinnedBy', b.pinned_by, 'pinReason', b.pin_reason, 'actorKind', b.actor_kind,
   'actorId', b.actor_id, 'actorLabel', b.actor_label, 'errorCode', b.error_code,
-  'errorMessage', b.error_message)`
+  'errorMessage', b.error_message, 'checkedAt', b.checked_at, 'damagedAt', b.damaged_at,
+  'damage', b.damage, 'provenAt', b.proven_at, 'prunedAt', b.pruned_at,
+  'pruneReason', b.prune_reason, 'pinnedByKind', b.pinned_by_kind)`
 
 export interface StartedBackup {
   id: string

@@ -41,10 +41,11 @@ export async function updateBackup(services: Services, input: UpdateBackupInput)
          tags = case when 'tags' = any ($3) then $6::text[] else tags end,
          pinned_at = case when 'pin' = any ($3) then case when $7::text is not null then now() end else pinned_at end,
          pinned_by = case when 'pin' = any ($3) then case when $7::text is not null then $8 end else pinned_by end,
+         pinned_by_kind = case when 'pin' = any ($3) then case when $7::text is not null then $9 end else pinned_by_kind end,
          pin_reason = case when 'pin' = any ($3) then $7 else pin_reason end
        where id = $1 and ($2::text is null or organization_id = $2)
          and ($7::text is null or status = 'complete')
-         and not ('pin' = any ($3) and $9 = 'user' and ${IS_OPERATORS_PIN})
+         and not ('pin' = any ($3) and $9 = 'user' and coalesce(pinned_by_kind <> 'user', false))
        returning *
      ), journalled as (
        insert into public.backup_logs
@@ -99,11 +100,3 @@ async function explainMiss(
     `Backup ${backupId} is ${status}: only complete backups can be pinned.`,
   )
 }
-
-/** Whether the pin of this row of tenant_backups was set by an operator: the journal knows. */
-const IS_OPERATORS_PIN = `pinned_at is not null and 'operator' = (
-           select l.actor_kind from public.backup_logs l
-           where l.backup_id = tenant_backups.id and l.backup_type = 'update'
-             and l.details -> 'changed' ? 'pin'
-           order by l.created_at desc limit 1
-         )`

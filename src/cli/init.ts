@@ -36,6 +36,7 @@ interface InitFlags {
   owned?: string[]
   custom?: string[]
   subtenants?: string
+  templateTenant?: string
   enableRls?: boolean
   dryRun?: boolean
   emit?: string
@@ -87,6 +88,7 @@ export function registerInit(
         '--subtenants <separate|included>',
         'whether a tenant below another one counts as a part of it',
       )
+      .option('--template-tenant <id>', 'the tenant whose rows are what a new tenant starts with')
       .option('--enable-rls', 'switch row level security on where it is off')
       .option('--dry-run', 'look and report; write nothing')
       .option('--emit <file>', 'write the SQL to this file instead of running it')
@@ -172,6 +174,7 @@ function toOptions(flags: InitFlags, document: AnswersDocument | undefined): Pro
     choices: new Map((flags.answer ?? []).map(splitChoice)),
     acceptDefaults: flags.yes === true,
     ...readSubtenants(flags.subtenants),
+    ...(flags.templateTenant === undefined ? {} : { templateTenant: flags.templateTenant }),
     enableRowSecurity: flags.enableRls === true,
     dryRun: flags.dryRun === true,
     emit: flags.emit !== undefined,

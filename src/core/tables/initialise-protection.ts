@@ -24,7 +24,7 @@ import { installSchema, isInstalled } from './install-schema.ts'
 import { isWritable } from './is-writable.ts'
 import type { ClassifiedTable, UnsettledTable } from './ownership.ts'
 import { proposeMarks, type TableMarks } from './propose-marks.ts'
-import { quoteTable } from './quote-identifier.ts'
+import { quoteIdentifier, quoteTable } from './quote-identifier.ts'
 import {
   type Answer,
   type AnswersDocument,
@@ -75,6 +75,8 @@ export interface ProtectionOptions {
   document?: AnswersDocument
   /** Whether tenants below a tenant count in; needed only where the tenant table refers to itself. */
   subtenants?: 'separate' | 'included'
+  /** The id of the tenant whose rows are the defaults; that of the last run where nothing says another. */
+  templateTenant?: string
   /** Answers to questions by their id: the key of the option. */
   choices?: ReadonlyMap<string, string>
   /** Answer every question that has a default with it. */
@@ -177,6 +179,7 @@ async function initialise(
 
   const { registry, answers, marks } = found
   const { classified } = found.discovery
+  const template = await findTemplate(connection, root, options)
   const before = wasInstalled ? await readRegistered(connection) : new Map()
   const report = {
     tables: [
@@ -188,7 +191,11 @@ async function initialise(
     vanished: [...before.keys()].filter(
       (name) => !catalog.some((table) => tableName(table) === name),
     ),
-    notes: [...answers.notes, ...(await readCatalogNotes(connection, schemas))],
+    notes: [
+      ...answers.notes,
+      ...(template.note === undefined ? [] : [template.note]),
+      ...(await readCatalogNotes(connection, schemas)),
+    ],
     answers: { ...answers.document, ...settledByFlags(options, found.root) },
   }
   const isSettled = found.questions.length === 0 && found.open.length === 0
@@ -198,7 +205,11 @@ async function initialise(
     .filter((table) => isConfined(table) && !table.table.hasRowSecurity)
     .map((table) => table.table)
 
-  const plan: Plan = { found, schemas, catalog, options, toEnable: new Set(closed) }
+  const plan: Plan = {
+    ...{ found, schemas, catalog, options },
+    templateTenant: template.id,
+    toEnable: new Set(closed),
+  }
   if (options.emit === true) {
     return { ...report, isApplied: false, sql: await emitProtection(connection, plan, tables) }
   }
@@ -215,6 +226,8 @@ interface Plan {
   schemas: readonly string[]
   catalog: readonly HostTable[]
   options: ProtectionOptions
+  /** Undefined where nothing names one now; what the setting says then stays. */
+  templateTenant: string | undefined
   /** Tables whose row level security is to be switched on. */
   toEnable: ReadonlySet<HostTable>
 }
@@ -223,10 +236,12 @@ type RowExpressions = Awaited<ReturnType<typeof writeRegistry>>
 
 /** Settings, registry and key functions; nothing here touches a host table. */
 async function writeOwnState(connection: Connection, plan: Plan): Promise<RowExpressions> {
-  const { found, schemas, catalog, options } = plan
+  const { found, schemas, catalog, options, templateTenant } = plan
   await requireConfinedRoles(connection)
   return inTransaction(connection, async () => {
-    await writeSettings(connection, { root: found.root, schemas, catalog, options })
+    await writeSettings(connection, {
+      ...{ root: found.root, schemas, catalog, options, templateTenant },
+    })
     return writeRegistry(connection, found.registry, found.marks, listAnswered(found.answers))
   })
 }
@@ -366,6 +381,7 @@ function settledByFlags(options: ProtectionOptions, root: Root): Partial<Answers
       : { tenant_name_column: options.tenantNameColumn }),
     ...(options.schemas === undefined ? {} : { schemas: [...options.schemas] }),
     ...(options.enableRowSecurity === true ? { enable_rls: true } : {}),
+    ...(options.templateTenant === undefined ? {} : { template_tenant: options.templateTenant }),
     ...(root.subtenants === undefined ? {} : { subtenants: root.subtenants }),
   }
 }
@@ -453,6 +469,29 @@ function describeRoot(catalog: readonly HostTable[], options: ProtectionOptions)
   )
   const selfColumn = self?.columns[0] ?? null
   return { schema: table.schema, name: table.name, key, label, selfColumn, subtenants: undefined }
+}
+
+/**
+ * The template tenant as its column writes the id. One that only the answers file names may be missing here:
+ * the file goes with the application, to databases that have other tenants.
+ */
+async function findTemplate(
+  connection: Connection,
+  root: Root,
+  options: ProtectionOptions,
+): Promise<{ id?: string; note?: string }> {
+  const given = options.templateTenant ?? options.document?.template_tenant
+  if (given === undefined) return {}
+  const key = quoteIdentifier(root.key)
+  const { rows } = await connection.query<{ id: string }>(
+    `select ${key}::text as id from ${quoteTable(root)} where ${key}::text = $1`,
+    [given],
+  )
+  const id = rows[0]?.id
+  if (id !== undefined) return { id }
+  const missing = `${tableName(root)} has no row ${given}, which is to be the template tenant.`
+  if (options.templateTenant === undefined) return { note: missing }
+  throw new BackupError('invalid_request', `--template-tenant: ${missing}`)
 }
 
 interface Root {
@@ -681,14 +720,16 @@ async function writeSettings(
     schemas: readonly string[]
     catalog: readonly HostTable[]
     options: ProtectionOptions
+    templateTenant: string | undefined
   },
 ): Promise<void> {
-  const { root, schemas, catalog, options } = found
+  const { root, schemas, catalog, options, templateTenant } = found
   const settings: Record<string, unknown> = {
     tenant_table: { schema: root.schema, table: root.name, key: root.key, name: root.label },
     tenant_columns: options.tenantColumns,
     host_schemas: schemas,
     ...(root.subtenants === undefined ? {} : { subtenants: root.subtenants }),
+    ...(templateTenant === undefined ? {} : { template_tenant: templateTenant }),
   }
   for (const [key, value] of Object.entries(settings)) {
     await connection.query(

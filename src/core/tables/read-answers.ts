@@ -60,6 +60,8 @@ export const AnswersDocument = z.strictObject({
   schemas: z.array(z.string()).optional(),
   enable_rls: z.boolean().optional(),
   subtenants: z.enum(['separate', 'included']).optional(),
+  /** The id of the tenant whose rows are what a new tenant starts with. */
+  template_tenant: z.string().min(1).max(200).optional(),
   tables: z.record(z.string(), TableAnswer).optional(),
 })
 export type AnswersDocument = z.infer<typeof AnswersDocument>

@@ -84,9 +84,10 @@ export function describeTenants(
   return {
     success: true,
     viewer: describeViewer(caller),
-    tenants: tenants.map(({ id, name, state, newestBackup, recentFailures }) => ({
+    tenants: tenants.map(({ id, name, isTemplate, state, newestBackup, recentFailures }) => ({
       organization_id: id,
       organization_name: name,
+      is_template: isTemplate,
       state,
       newest_backup: describeNewest(newestBackup),
       failures_30_days: recentFailures,

@@ -1,12 +1,13 @@
 import {
   DEMO_OPERATOR,
+  DEMO_TEMPLATE_TENANT,
   DEMO_TENANTS,
   type DemoPerson,
   type DemoRole,
   listDemoPeople,
 } from '../../supabase/demo/demo-tenants.ts'
 
-/** The demonstration's part of `stack.env`: two tenants and who can sign in to them. */
+/** The demonstration's part of `stack.env`: two tenants, who can sign in to them, and the template. */
 export function describeDemo(password: string): Record<string, string> {
   const owner = findPerson(0, 'owner')
   const member = findPerson(0, 'member')
@@ -14,6 +15,7 @@ export function describeDemo(password: string): Record<string, string> {
   return {
     DEMO_TENANT_ID: owner.tenantId,
     DEMO_OTHER_TENANT_ID: otherOwner.tenantId,
+    DEMO_TEMPLATE_TENANT_ID: DEMO_TEMPLATE_TENANT.id,
     DEMO_OWNER_EMAIL: owner.email,
     DEMO_OWNER_PASSWORD: password,
     DEMO_MEMBER_EMAIL: member.email,

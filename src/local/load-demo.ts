@@ -1,10 +1,16 @@
 import { createDemoLogins } from '../../supabase/demo/create-demo-users.ts'
-import { DEMO_OPERATOR, DEMO_TENANTS, listDemoPeople } from '../../supabase/demo/demo-tenants.ts'
+import {
+  DEMO_OPERATOR,
+  DEMO_TEMPLATE_TENANT,
+  DEMO_TENANTS,
+  listDemoPeople,
+} from '../../supabase/demo/demo-tenants.ts'
 import { generateDemo } from '../../supabase/demo/generate.ts'
-import { installDemo } from '../../supabase/demo/install-demo.ts'
+import { installDemo, installDemoTemplate } from '../../supabase/demo/install-demo.ts'
 import { connectDatabase } from '../core/database/connect-database.ts'
 import {
   initialiseProtection,
+  type ProtectionOptions,
   type ProtectionReport,
 } from '../core/tables/initialise-protection.ts'
 
@@ -56,13 +62,39 @@ export async function loadDemoOperator(target: DemoTarget): Promise<void> {
   }
 }
 
+/**
+ * What every new organization starts with: the tenant that holds it, and `init` told of it. The demonstration
+ * is loaded before; tests that are not about defaults do without.
+ */
+export async function loadDemoTemplate(adminUrl: string): Promise<ProtectionReport> {
+  const admin = connectDatabase({ url: adminUrl, dataSessions: 1 })
+  try {
+    await admin.withConnection(installDemoTemplate)
+  } finally {
+    await admin.close()
+  }
+  return protectDemo(adminUrl, {
+    templateTenant: DEMO_TEMPLATE_TENANT.id,
+    document: {
+      version: 1,
+      tables: Object.fromEntries(
+        DEMO_TEMPLATE_TENANT.tables.map((name) => [`public.${name}`, { marks: { seeded: true } }]),
+      ),
+    },
+  })
+}
+
 /** `init` on the demonstration: which rows are whose, found in the catalog. */
-export async function protectDemo(adminUrl: string): Promise<ProtectionReport> {
+export async function protectDemo(
+  adminUrl: string,
+  more: Pick<ProtectionOptions, 'templateTenant' | 'document'> = {},
+): Promise<ProtectionReport> {
   const admin = connectDatabase({ url: adminUrl, dataSessions: 1 })
   try {
     const report = await initialiseProtection(admin, {
       tenantTable: 'public.organizations',
       tenantColumns: ['organization_id'],
+      ...more,
     })
     if (!report.isApplied) {
       const reasons = report.unsettled.map(

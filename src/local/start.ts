@@ -6,7 +6,7 @@ import { describeDemo, describeLogins, listLogins } from './describe-demo.ts'
 import { describeBackups, takeDailyBackup } from './first-backup.ts'
 import { isPortBusy } from './free-port.ts'
 import { runScript } from './hosted-shape.ts'
-import { loadDemo, loadDemoOperator, protectDemo } from './load-demo.ts'
+import { loadDemo, loadDemoOperator, loadDemoTemplate } from './load-demo.ts'
 import { hasAllMigrations, pushMigrations } from './migrations.ts'
 import { placeDataFolder, startPostgres, stopLeftover } from './postgres.ts'
 import { loadSecrets, type Secrets } from './secrets.ts'
@@ -101,7 +101,7 @@ async function main(): Promise<void> {
     say('demonstration application, its tables under protection')
     const target = { adminUrl, superuserUrl, password: secrets.demoPassword }
     await loadDemo(target)
-    await protectDemo(adminUrl)
+    await loadDemoTemplate(adminUrl)
     await loadDemoOperator(target)
   }
 

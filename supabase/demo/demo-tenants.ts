@@ -113,6 +113,17 @@ export function listDemoTenants(count: number): DemoTenant[] {
 /** The five of the default, for whoever needs one by its id. */
 export const DEMO_TENANTS = listDemoTenants(FIVE.length)
 
+/** Whose rows every new organization starts with (template.sql); no customer, and not among the five. */
+export const DEMO_TEMPLATE_TENANT = {
+  id: 'a0000000-0000-4000-8000-000000000000',
+  name: 'Defaults for new organizations',
+  /** The tables that take part. */
+  tables: [
+    ...['locations', 'gas_types', 'customers', 'Price List 2025'],
+    ...['sales_orders', 'sales_order_items'],
+  ],
+}
+
 /** Who looks after all of them, and belongs to none. */
 export const DEMO_OPERATOR = {
   id: 'c0000000-0000-4000-8000-000000000001',

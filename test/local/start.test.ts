@@ -14,7 +14,7 @@ import { findFreePort, isPortBusy } from '../../src/local/free-port.ts'
 import { isProcess } from '../../src/local/processes.ts'
 import { copyCheckout } from '../support/copy-checkout.ts'
 
-/** Loading everything and backing up five tenants, on two cores that others use too. */
+/** Loading everything and backing up six tenants, on two cores that others use too. */
 const START_MS = 150_000
 
 let folder: string
@@ -139,6 +139,7 @@ describe.skipIf(process.platform === 'win32')('npm start', () => {
           'DEMO_OTHER_OWNER_EMAIL',
           'DEMO_OTHER_OWNER_PASSWORD',
           'DEMO_OTHER_TENANT_ID',
+          'DEMO_TEMPLATE_TENANT_ID',
           'DEMO_OWNER_EMAIL',
           'DEMO_OWNER_PASSWORD',
           'DEMO_TENANT_ID',
@@ -150,7 +151,7 @@ describe.skipIf(process.platform === 'win32')('npm start', () => {
         ].sort(),
       )
       expect(Object.values(env).filter((value) => value === '')).toEqual([])
-      expect(await ask(env.ADMIN_DB_URL, COMPLETE)).toEqual([{ tenants: 5 }])
+      expect(await ask(env.ADMIN_DB_URL, COMPLETE)).toEqual([{ tenants: 6 }])
       expect(first.output()).toContain(env.APP_URL)
       expect(first.output()).toContain(env.DEMO_OWNER_EMAIL)
       expect((await stat(join(folder, 'stack.env'))).mode & 0o077).toBe(0)
@@ -242,7 +243,7 @@ describe.skipIf(process.platform === 'win32')('npm start', () => {
       const renewed = await untilReady(again)
 
       expect(renewed).toEqual(env)
-      expect(await ask(renewed.ADMIN_DB_URL, COMPLETE)).toEqual([{ tenants: 5 }])
+      expect(await ask(renewed.ADMIN_DB_URL, COMPLETE)).toEqual([{ tenants: 6 }])
       first = again
     },
     START_MS,

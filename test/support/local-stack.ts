@@ -22,6 +22,7 @@ const StackEnv = z.object({
   DEMO_MEMBER_EMAIL: z.string(),
   DEMO_MEMBER_PASSWORD: z.string(),
   DEMO_OTHER_TENANT_ID: z.string(),
+  DEMO_TEMPLATE_TENANT_ID: z.string(),
   DEMO_OTHER_OWNER_EMAIL: z.string(),
   DEMO_OTHER_OWNER_PASSWORD: z.string(),
   DEMO_OPERATOR_EMAIL: z.string(),

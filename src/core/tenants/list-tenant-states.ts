@@ -3,14 +3,14 @@ import { decideState, type StateCode, type TenantState } from './decide-state.ts
 import { readTenantFacts, type TenantFacts } from './read-tenant-facts.ts'
 
 interface ListedTenant
-  extends Pick<TenantFacts, 'id' | 'name' | 'newestBackup' | 'recentFailures'> {
+  extends Pick<TenantFacts, 'id' | 'name' | 'isTemplate' | 'newestBackup' | 'recentFailures'> {
   state: TenantState
 }
 
 export interface TenantPage {
-  /** What needs somebody first. */
+  /** What needs somebody first; the template tenant, which is no customer, ends the first page. */
   tenants: ListedTenant[]
-  /** How many the search found, on all pages. */
+  /** How many the search found, on all pages; the template tenant is not counted. */
   total: number
   /** How many of these are in which state. */
   counts: Partial<Record<StateCode, number>>
@@ -61,13 +61,17 @@ export async function listTenantStates(
         b.recentFailures - a.recentFailures,
     )
   const counts: TenantPage['counts'] = {}
-  for (const { state } of found) counts[state.code] = (counts[state.code] ?? 0) + 1
+  const customers = found.filter((tenant) => !tenant.isTemplate)
+  for (const { state } of customers) counts[state.code] = (counts[state.code] ?? 0) + 1
   const end = cursor + limit
   return {
-    tenants: found.slice(cursor, end),
-    total: found.length,
+    tenants: [
+      ...customers.slice(cursor, end),
+      ...(cursor === 0 ? found.filter((tenant) => tenant.isTemplate) : []),
+    ],
+    total: customers.length,
     counts,
-    nextCursor: end < found.length ? end : null,
+    nextCursor: end < customers.length ? end : null,
   }
 }
 

@@ -6,6 +6,8 @@ import type { RunningWork, StateFacts } from './decide-state.ts'
 export interface TenantFacts extends StateFacts {
   id: string
   name: string | null
+  /** Its rows are what a new tenant starts with; it is no customer. */
+  isTemplate: boolean
   running: RunningWork | null
   newestBackup: Backup | null
   newestAttempt: Backup | null
@@ -56,6 +58,8 @@ const READ_FACTS = `
   )
   select jsonb_build_object(
     'id', t.id, 'name', t.name, 'skip', t.skip, 'now', clock_timestamp(),
+    'isTemplate', t.id is not distinct from (
+      select value #>> '{}' from tenantkeep.settings where key = 'template_tenant'),
     'running', coalesce(restoring.work, copying.work, waiting.work),
     'newestBackup', newest.backup, 'newestAttempt', attempt.backup, 'damage', damage.found,
     'recentFailures', failures.count) as facts

@@ -46,6 +46,8 @@ const STATUS_OF: Partial<Record<ErrorCode, ExitStatus>> = {
   restore_blocked: EXIT.refused,
   restore_too_long: EXIT.refused,
   undo_impossible: EXIT.refused,
+  seed_conflict: EXIT.refused,
+  seed_blocked: EXIT.refused,
   row_outside_tenant: EXIT.refused,
   tenant_busy: EXIT.busy,
   tenant_changing: EXIT.busy,

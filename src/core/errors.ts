@@ -22,6 +22,8 @@ export const ERRORS = {
   restore_blocked: { status: 409, retry: false },
   restore_too_long: { status: 409, retry: false },
   undo_impossible: { status: 409, retry: false },
+  seed_conflict: { status: 409, retry: false },
+  seed_blocked: { status: 409, retry: false },
   backup_damaged: { status: 422, retry: false },
   row_outside_tenant: { status: 422, retry: false },
   archive_unreadable: { status: 422, retry: false },

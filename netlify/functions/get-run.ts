@@ -2,14 +2,17 @@ import { z } from 'zod'
 import { readEvents } from '../../src/core/jobs/record-events.ts'
 import { describeRestoreRun } from '../../src/core/jobs/report-restore.ts'
 import { reportRun, runNotFound } from '../../src/core/jobs/report-run.ts'
+import { describeSeedRun } from '../../src/core/jobs/report-seed.ts'
 import { findRunIdByKey } from '../../src/core/jobs/restore-run.ts'
+import { findSeedRun } from '../../src/core/jobs/seed-run.ts'
 import { followRestoreRun } from '../../src/core/jobs/settle-restore.ts'
 import { tenantsOf } from '../../src/http/authorize.ts'
 import { handle } from '../../src/http/handle.ts'
 
 /**
  * How a run stands: of backups its outcome per tenant and the progress of a manual one; of a restore its
- * progress, its events after a given one, and its result. Owners see their own tenants.
+ * progress, its events after a given one, and its result; of a seeding the same per tenant, for operators.
+ * Owners see their own tenants.
  */
 export default handle({
   name: 'get-run',
@@ -35,10 +38,13 @@ export default handle({
       key === undefined ? input.run_id : await findRunIdByKey(catalog, caller.actor, key)
     if (runId === undefined) throw runNotFound()
     const restore = await followRestoreRun(catalog, runId, mine)
+    const seeding = caller.kind === 'operator' ? await findSeedRun(catalog, runId) : undefined
     const run =
-      restore === undefined
-        ? await reportRun(catalog, runId, mine)
-        : describeRestoreRun(restore, await readEvents(catalog, runId, input.after))
+      seeding !== undefined
+        ? describeSeedRun(seeding, await readEvents<object>(catalog, runId, input.after))
+        : restore === undefined
+          ? await reportRun(catalog, runId, mine)
+          : describeRestoreRun(restore, await readEvents(catalog, runId, input.after))
     return { status: 200, body: { success: true, run } }
   },
 })

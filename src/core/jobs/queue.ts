@@ -30,7 +30,15 @@ export const RestoreJob = z.object({
 })
 export type RestoreJob = z.infer<typeof RestoreJob>
 
-const Job = z.union([RestoreJob, BackupJob])
+/** The defaults of one tenant; what it is to do stands in its run. */
+export const SeedJob = z.object({
+  runId: z.uuid(),
+  tenantId: z.string().min(1),
+  task: z.literal('seed'),
+})
+export type SeedJob = z.infer<typeof SeedJob>
+
+const Job = z.union([RestoreJob, SeedJob, BackupJob])
 type Job = z.infer<typeof Job>
 
 export interface ClaimedJob<Work extends Job = Job> {
@@ -232,4 +240,9 @@ function toOptions({ job, expectedSeconds, afterSeconds }: JobRequest) {
     priority: urgency + Math.min(MANUAL_PRIORITY - 1, Math.ceil(expectedSeconds)),
     ...(afterSeconds === undefined ? {} : { startAfter: afterSeconds }),
   }
+}
+
+/** Whether a job seeds a tenant; the others are backups and restores. */
+export function isSeed(job: Job): job is SeedJob {
+  return 'task' in job && job.task === 'seed'
 }

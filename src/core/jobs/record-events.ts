@@ -8,9 +8,12 @@ const EVERY_MS = 1_000
  * Keeps what a run tells while it works, where `get-run` finds it: every change of phase, and of the steps
  * in between the latest, once a second. What can't be written is lost, and the work goes on.
  */
-export function recordEvents(database: Database, runId: string) {
-  let phase: RestoreProgress['phase'] | undefined
-  let latest: RestoreProgress | undefined
+export function recordEvents<Event extends { phase: string } = RestoreProgress>(
+  database: Database,
+  runId: string,
+) {
+  let phase: string | undefined
+  let latest: Event | undefined
   let timer: NodeJS.Timeout | undefined
   let writing: Promise<void> = Promise.resolve()
 
@@ -24,7 +27,7 @@ export function recordEvents(database: Database, runId: string) {
   }
 
   return {
-    report(progress: RestoreProgress) {
+    report(progress: Event) {
       // The last step of the phase before is kept too.
       if (progress.phase !== phase) write()
       latest = progress
@@ -41,11 +44,7 @@ export function recordEvents(database: Database, runId: string) {
   }
 }
 
-async function insertEvent(
-  database: Database,
-  runId: string,
-  event: RestoreProgress,
-): Promise<void> {
+async function insertEvent(database: Database, runId: string, event: object): Promise<void> {
   await database.query(
     `with run as (
        update tenantkeep.runs set progress = $2 where id = $1 and status = 'running' returning id
@@ -57,21 +56,21 @@ async function insertEvent(
   )
 }
 
-export interface RunEvent {
+export interface RunEvent<Event = RestoreProgress> {
   seq: number
   at: string
-  event: RestoreProgress
+  event: Event
 }
 
 const MOST_EVENTS = 1_000
 
 /** What a run has told since the event with this number, in order; at most a thousand at a time. */
-export async function readEvents(
+export async function readEvents<Event = RestoreProgress>(
   database: Database,
   runId: string,
   after: number,
-): Promise<RunEvent[]> {
-  const { rows } = await database.query<{ event: RunEvent }>(
+): Promise<RunEvent<Event>[]> {
+  const { rows } = await database.query<{ event: RunEvent<Event> }>(
     `select jsonb_build_object('seq', seq, 'at', at, 'event', event) as event
      from tenantkeep.run_events where run_id = $1 and seq > $2 order by seq limit ${MOST_EVENTS}`,
     [runId, after],

@@ -1,7 +1,8 @@
 import type { Database } from '../database/database.ts'
-import type { JobQueue } from './queue.ts'
+import { isSeed, type JobQueue } from './queue.ts'
 import { forgetSamples, settleDeadRestore, settleDeadRestores } from './settle-restore.ts'
 import { queueOpenTenants } from './start-run.ts'
+import { queueOpenSeeds, settleDeadSeed } from './work-seed.ts'
 
 /** How a tenant came out of a run. */
 export type Outcome =
@@ -140,7 +141,8 @@ export async function failRun(
 export async function reconcileRuns(database: Database, queue: JobQueue): Promise<void> {
   await queue.supervise()
   for (const job of await queue.takeDead()) {
-    if ('task' in job) await settleDeadRestore(database, job)
+    if (isSeed(job)) await settleDeadSeed(database, job)
+    else if ('task' in job) await settleDeadRestore(database, job)
     else
       await settleTenant(
         database,
@@ -182,5 +184,6 @@ export async function reconcileRuns(database: Database, queue: JobQueue): Promis
   )
   for (const { id } of finished) await closeRun(database, id)
   await settleDeadRestores(database)
+  await queueOpenSeeds(database, queue)
   await forgetSamples(database)
 }

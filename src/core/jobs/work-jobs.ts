@@ -8,8 +8,10 @@ import { describeRestoreFailure, performRestore } from './perform-restore.ts'
 import {
   type BackupJob,
   type ClaimedJob,
+  isSeed,
   type JobQueue,
   type RestoreJob,
+  type SeedJob,
   TOUCH_EVERY_MS,
   withQueue,
 } from './queue.ts'
@@ -17,6 +19,7 @@ import { recordProgress } from './record-progress.ts'
 import { failRestoreRun, findRestoreRun } from './restore-run.ts'
 import { postponeTenant, reconcileRuns, settleTenant, startTenant } from './settle-run.ts'
 import { type Slot, type Slots, withSlots } from './slots.ts'
+import { attemptSeed } from './work-seed.ts'
 
 export interface WorkOptions {
   /** No job is claimed after it. Without it the work goes on until `signal`. */
@@ -190,6 +193,7 @@ async function pause(
 /** Does one job. True when it is settled, false when another attempt will follow. */
 async function workJob(place: Workplace, claimed: ClaimedJob): Promise<boolean> {
   const { job } = claimed
+  if (isSeed(job)) return workSeed(place, { ...claimed, job })
   return 'task' in job
     ? workRestore(place, { ...claimed, job })
     : workBackup(place, { ...claimed, job })
@@ -236,6 +240,20 @@ async function workBackup(place: Workplace, claimed: ClaimedJob<BackupJob>): Pro
   }
   await queue.finish(claimed)
   return true
+}
+
+/** A tenant of a run of seedings. */
+async function workSeed(place: Workplace, claimed: ClaimedJob<SeedJob>): Promise<boolean> {
+  const { services, queue, options } = place
+  using life = keepAlive(queue, claimed, options)
+  const outcome = await attemptSeed(services, claimed.job, {
+    signal: life.signal,
+    mayTryAgain: (code) => mayTryAgain(queue, claimed, code),
+  })
+  if (life.wasTaken()) return false
+  if (outcome.isToBeTriedAgain) await queue.giveBack(claimed, outcome.code)
+  else await queue.finish(claimed)
+  return !outcome.isToBeTriedAgain
 }
 
 /** A restore that waited in the queue, or that a process before this one did not end. */

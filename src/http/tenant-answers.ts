@@ -1,0 +1,64 @@
+import { z } from 'zod'
+import type { Queryable } from '../core/database/database.ts'
+import { SeedOptions } from '../core/defaults/seed-types.ts'
+import { BackupError } from '../core/errors.ts'
+import { describeSeed } from '../core/jobs/report-seed.ts'
+import type { CreatedTenant } from '../core/tenants/create-tenant.ts'
+import { type AttemptType, recordRefusal } from '../core/tenants/record-refusal.ts'
+import type { Caller } from './authorize.ts'
+import { BackupNote, trimmed } from './daily-answers.ts'
+
+const { tables, rows, manual_rows, decisions } = SeedOptions.shape
+
+export const CreateTenantInput = z.strictObject({
+  /** The tenant's own row: values by column. */
+  columns: z.record(z.string(), z.json()),
+  ...{ tables, rows, manual_rows, decisions },
+  /** Here it is false unless told: a tenant that was not there can't lose anything. */
+  dry_run: z.boolean().default(false),
+  note: BackupNote.optional(),
+  /** The same key again gives the answer of the first call, and makes no second tenant. */
+  idempotency_key: trimmed(200).optional(),
+})
+export type CreateTenantInput = z.infer<typeof CreateTenantInput>
+
+/** Lets operators pass; an attempt of anybody else is in the journal. Throws `not_allowed`. */
+export async function requireMayChangeTenants(
+  catalog: Queryable,
+  caller: Caller,
+  attempt: { type: AttemptType; note?: string | undefined; scope: object },
+): Promise<void> {
+  if (caller.kind === 'operator') return
+  const what = attempt.type === 'create_tenant' ? 'make tenants' : 'remove tenants'
+  const error = new BackupError(
+    'not_allowed',
+    `Only operators ${what}. Use OPERATOR_SECRET, or sign in as an operator.`,
+  )
+  await recordRefusal(catalog, {
+    ...{ type: attempt.type, actor: caller.actor, tenantId: null, scope: attempt.scope, error },
+    note: attempt.note ?? null,
+  })
+  throw error
+}
+
+/** A tenant that was made, as answers have it. */
+export function describeCreated({ runId, tenantId, tenantName, isDryRun, seed }: CreatedTenant) {
+  const obstacles =
+    seed === null ? 0 : seed.conflictCount + seed.blockers.length + seed.badRows.length
+  const called = tenantName === null ? tenantId : `${tenantName} (${tenantId})`
+  const inserted = seed?.tables.reduce((sum, table) => sum + table.inserted, 0) ?? 0
+  return {
+    success: obstacles === 0,
+    message: isDryRun
+      ? `Dry run completed. The organization ${tenantName ?? ''} would get ${inserted} default rows${obstacles > 0 ? `; ${obstacles} things stand in the way` : ''}.`
+      : seed === null
+        ? `The organization ${called} is there, with its defaults. The answer had been lost, and the counts with it.`
+        : `The organization ${called} was made, with ${inserted} default rows.`,
+    run_id: runId,
+    // A dry run's id is another one than the real run will have, unless columns gives it.
+    organization_id: isDryRun ? null : tenantId,
+    organization_name: tenantName,
+    dry_run: isDryRun,
+    seed: seed === null ? null : describeSeed(seed),
+  }
+}

@@ -4,6 +4,7 @@ import { SeedOptions } from '../core/defaults/seed-types.ts'
 import { BackupError } from '../core/errors.ts'
 import { describeSeed } from '../core/jobs/report-seed.ts'
 import type { CreatedTenant } from '../core/tenants/create-tenant.ts'
+import type { Offboarding } from '../core/tenants/offboard-tenant.ts'
 import { type AttemptType, recordRefusal } from '../core/tenants/record-refusal.ts'
 import type { Caller } from './authorize.ts'
 import { BackupNote, trimmed } from './daily-answers.ts'
@@ -60,5 +61,48 @@ export function describeCreated({ runId, tenantId, tenantName, isDryRun, seed }:
     organization_name: tenantName,
     dry_run: isDryRun,
     seed: seed === null ? null : describeSeed(seed),
+  }
+}
+
+export const OffboardInput = z.strictObject({
+  organization_id: trimmed(200),
+  /** Why; the pin of the last backup says it. */
+  reason: trimmed(500),
+  /** Only counted and proven, unless it says false. */
+  dry_run: z.boolean().default(true),
+  /** The organization's name, typed; its id where it has none. Not asked of a dry run. */
+  confirm: z.string().max(2_000).optional(),
+  /** Of the dry run that was looked at. */
+  plan_hash: trimmed(200).optional(),
+  /** `enable always` triggers and rules act while rows are deleted. */
+  accept_side_effects: z.boolean().default(false),
+  note: BackupNote.optional(),
+  /** The same key again gives the answer of the first call. */
+  idempotency_key: trimmed(200).optional(),
+})
+
+/** A tenant that was removed, or would be, as answers have it. */
+export function describeOffboarding(done: Offboarding) {
+  const { tenantId, tenantName, isDryRun, tables, blockers, backupId } = done
+  const rows = tables.reduce((total, { deleted }) => total + deleted, 0)
+  const called = tenantName ?? tenantId
+  return {
+    success: blockers.length === 0,
+    message: isDryRun
+      ? `Dry run completed. ${rows} rows of ${called} would be deleted${blockers.length === 0 ? '' : `; ${blockers.length} things stand in the way`}.`
+      : `${called} was removed: ${rows} rows deleted. Its last backup is ${backupId}; restoring that brings it back.`,
+    run_id: done.runId,
+    organization_id: tenantId,
+    organization_name: tenantName,
+    dry_run: isDryRun,
+    backup_id: backupId,
+    journal_id: done.journalId,
+    summary: {
+      total_tables: tables.filter(({ deleted }) => deleted > 0).length,
+      rows_deleted: rows,
+    },
+    tables,
+    plan: { hash: done.planHash, blockers },
+    warnings: done.warnings,
   }
 }

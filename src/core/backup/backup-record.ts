@@ -270,7 +270,7 @@ export async function recordCancelled(
      ), cancelled as (
        update public.tenant_backups
        set status = 'cancelled', completed_at = clock_timestamp(), error_code = $2, error_message = $3
-       where id = $1 and backup_type = 'pre_restore' and status in ('running', 'complete')
+       where id = $1 and backup_type in ('pre_restore', 'manual') and status in ('running', 'complete')
          and not exists (select from restores r where r.status = 'complete')
        returning *
      ), journalled as (

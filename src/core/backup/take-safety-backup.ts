@@ -57,6 +57,8 @@ export async function copySafetyBackup(
     actor: Actor
     runId: string | null
     note: string | null
+    /** The tenant leaves: its last backup is one like those that people ask for, not one that only an undo reads. */
+    isFarewell?: boolean
     onProgress?: (progress: TableProgress) => void
     signal?: AbortSignal | undefined
   },
@@ -67,10 +69,10 @@ export async function copySafetyBackup(
     id,
     tenantId: given.tenantId,
     tenantName: given.tenantName,
-    backupType: 'pre_restore' as const,
+    backupType: given.isFarewell === true ? ('manual' as const) : ('pre_restore' as const),
     actor: given.actor,
     runId: given.runId,
-    name: null,
+    name: given.isFarewell === true ? 'Last backup' : null,
     note: given.note,
     tags: [],
   }

@@ -2,10 +2,10 @@ import type { SummaryContent, SummaryPart } from '../backup/summary.ts'
 
 /**
  * Where a restore reads from: a backup of the catalog, an exported archive, or plain files of an earlier
- * tool. Whatever it is, `summary` was proven as far as it can be before anybody gets this.
+ * tool; or nothing at all, when a tenant leaves. Whatever it is, `summary` was proven as far as it can be before anybody gets this.
  */
 export interface BackupSource {
-  kind: 'catalog' | 'archive' | 'unsigned'
+  kind: 'catalog' | 'archive' | 'unsigned' | 'nothing'
   /** The catalog's id, where there is one. */
   backupId: string | null
   /** UTC; as the summary says, or the date of plain files. */

@@ -189,6 +189,7 @@ class Looker {
       actor,
       runId: this.#input.runId ?? null,
       note: this.#input.note ?? null,
+      isFarewell: this.#input.farewell !== undefined,
       signal,
       ...onProgress('safety_backup'),
     })
@@ -518,7 +519,8 @@ async function readReturning(session: Queryable, { undo }: LookInput): Promise<S
   return new Set(rows.map(({ label }) => label))
 }
 
-async function readFunctionOwner(session: Queryable): Promise<string> {
+/** Whose rights the definer functions have. */
+export async function readFunctionOwner(session: Queryable): Promise<string> {
   const { rows } = await session.query<{ owner: string }>(
     `select pg_catalog.pg_get_userbyid(p.proowner) as owner from pg_catalog.pg_proc p
      where p.oid = 'tenantkeep.census(text)'::regprocedure`,

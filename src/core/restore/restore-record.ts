@@ -10,7 +10,7 @@ import type { TableResult } from './restore-result.ts'
  */
 export interface Restore {
   id: string
-  type: 'restore' | 'undo'
+  type: 'restore' | 'undo' | 'offboard'
   status: 'running' | 'complete' | 'failed' | 'cancelled'
   createdAt: string
   completedAt: string | null
@@ -55,6 +55,9 @@ export type TableCounts = Pick<
   'name' | 'inserted' | 'updated' | 'deleted' | 'unchanged' | 'kept' | 'skipped'
 >
 
+/** What writes a tenant by a plan, after a backup that brings everything back. */
+const WRITING = `('restore', 'undo', 'offboard')`
+
 const RESTORE_CRASHED = 'restore_crashed'
 
 const RESTORE_JSON = `jsonb_build_object(
@@ -82,6 +85,8 @@ export interface RestoreStart {
   options: RestoreDetails['options']
   /** Of an undo: the restore that it takes back. */
   undoOf: string | null
+  /** The tenant leaves. */
+  isFarewell?: boolean
   runId: string | null
   note: string | null
   actor: Actor
@@ -97,11 +102,11 @@ export async function recordRestoreStart(catalog: Queryable, given: RestoreStart
     `insert into public.backup_logs as l
        (id, backup_type, created_at, organization_id, organization_name, backup_id, safety_backup_id,
         plan_path, plan_sha256, plan_hash, undo_of, run_id, note, actor_kind, actor_id, actor_label, details)
-     select $1, case when $10::uuid is null then 'restore' else 'undo' end, clock_timestamp(), $2, $3, $4, $5,
+     select $1, case when $16 then 'offboard' when $10::uuid is null then 'restore' else 'undo' end, clock_timestamp(), $2, $3, $4, $5,
         $6, $7, $8, $10, $11, $12, $13, $14, $15, $9
      where not exists (
        select from public.backup_logs o
-       where o.organization_id = $2 and o.backup_type in ('restore', 'undo') and o.status = 'running'
+       where o.organization_id = $2 and o.backup_type in ${WRITING} and o.status = 'running'
          and o.id <> $1
      )
      on conflict (id) do update set
@@ -124,6 +129,7 @@ export async function recordRestoreStart(catalog: Queryable, given: RestoreStart
       given.actor.kind,
       given.actor.id,
       given.actor.label,
+      given.isFarewell ?? false,
     ],
   )
   if (rowCount === 1) return
@@ -160,7 +166,7 @@ export async function recordRestoreComplete(
        status = 'complete', completed_at = clock_timestamp(), total_tables = $2, total_records = $3,
        duration_ms = extract(epoch from clock_timestamp() - l.created_at) * 1000,
        details = l.details || jsonb_build_object('tables', $4::jsonb)
-     where l.id = $1 and l.status = 'running' and l.backup_type in ('restore', 'undo')
+     where l.id = $1 and l.status = 'running' and l.backup_type in ${WRITING}
        and exists (
          select from public.tenant_backups b where b.id = l.safety_backup_id and b.status = 'complete'
        )`,
@@ -187,7 +193,7 @@ export async function recordRestoreFailure(
     `update public.backup_logs l set
        status = $2, completed_at = clock_timestamp(), error_code = $3, error_message = $4,
        duration_ms = extract(epoch from clock_timestamp() - l.created_at) * 1000
-     where l.id = $1 and l.status = 'running' and l.backup_type in ('restore', 'undo')`,
+     where l.id = $1 and l.status = 'running' and l.backup_type in ${WRITING}`,
     [id, error.code === 'backup_cancelled' ? 'cancelled' : 'failed', error.code, error.message],
   )
   const restore = await findRestore(catalog, id)
@@ -203,7 +209,7 @@ export async function recordRestoreCrashes(catalog: Queryable, tenantId: string)
     `update public.backup_logs set
        status = 'failed', completed_at = clock_timestamp(), error_code = '${RESTORE_CRASHED}',
        error_message = 'The process that ran this restore ended before it was done. Nothing of it was written.'
-     where organization_id = $1 and status = 'running' and backup_type in ('restore', 'undo')`,
+     where organization_id = $1 and status = 'running' and backup_type in ${WRITING}`,
     [tenantId],
   )
 }
@@ -212,7 +218,7 @@ export async function recordRestoreCrashes(catalog: Queryable, tenantId: string)
 export async function findRestore(catalog: Queryable, id: string): Promise<Restore | undefined> {
   const { rows } = await catalog.query<{ restore: Restore }>(
     `select ${RESTORE_JSON} as restore from public.backup_logs l
-     where l.id = $1 and l.backup_type in ('restore', 'undo')`,
+     where l.id = $1 and l.backup_type in ${WRITING}`,
     [id],
   )
   return rows[0]?.restore

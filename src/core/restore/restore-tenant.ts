@@ -29,7 +29,7 @@ import {
   recordRestoreFailure,
   recordRestoreStart,
 } from './restore-record.ts'
-import type { Blocker, RestoreProgress, RestoreResult } from './restore-result.ts'
+import type { Blocker, RestoreProgress, RestoreResult, TableResult } from './restore-result.ts'
 
 export interface RestoreInput {
   tenantId: string
@@ -48,6 +48,13 @@ export interface RestoreInput {
   signal?: AbortSignal
   /** How long to wait for another backup or restore of the tenant; by default not at all. */
   waitMs?: number
+  /** The tenant leaves: the source holds nothing, and nothing of it may be left. */
+  farewell?: Farewell
+}
+
+export interface Farewell {
+  /** Called with the last backup, complete, before the first write. What it throws ends the attempt. */
+  keep: (backupId: string) => Promise<void>
 }
 
 /** What makes a restore an undo: it takes back another one, and what that one put aside. */
@@ -70,9 +77,9 @@ export interface UndoneRows {
 }
 
 /** How often a tenant is looked at before it is said that somebody always writes in between. */
-const LOOKS = 3
+export const LOOKS = 3
 /** Writers in flight are waited for once, at the tenant's own row. */
-const ROOT_LOCK_MS = 5_000
+export const ROOT_LOCK_MS = 5_000
 const WIND_DOWN_MS = 5_000
 const RECORD_FAILURE_MS = 70_000
 
@@ -204,8 +211,10 @@ async function prepare(
   if (typeof input.planHash === 'string' && input.planHash !== look.planHash) throw planStale()
   if (look.blockers.length > 0) throw restoreBlocked(look.blockers)
 
+  if (input.farewell !== undefined) requireNothingKept(look)
   await safety.proveEncoding(connection)
   await safety.complete()
+  await input.farewell?.keep(safety.id)
   const tables = [...look.tables.values()]
   const path = restorePlanPath(tenantId, safety.stamp)
   await connection.query('begin read only; set local role tenantkeep_operator')
@@ -239,6 +248,7 @@ async function prepare(
       source: { kind: source.kind, takenAt: source.takenAt },
       options,
       undoOf: input.undo?.restoreId ?? null,
+      isFarewell: input.farewell !== undefined,
       runId: input.runId ?? null,
       note: input.note ?? null,
       actor: input.actor,
@@ -335,6 +345,7 @@ async function act(
   if (blockers.length > 0) throw restoreBlocked(blockers)
   tell('finishing', null)
   await connection.query('reset role')
+  if (input.farewell !== undefined) await requireNothingLeft(connection, tenantId)
   for (const { live, staged } of tables) {
     await connection.query('select * from tenantkeep.raise_sequences($1, $2, $3::regclass)', [
       live.schema,
@@ -352,7 +363,10 @@ async function act(
  * Keeps the tables that are written as they are, and makes sure that they, and what refers to them, are still
  * as they were when the tenant was looked at: nobody proves a constraint that the look did not know.
  */
-async function holdShape(session: Queryable, { tables, snapshot }: Look): Promise<void> {
+export async function holdShape(
+  session: Queryable,
+  { tables, snapshot }: Pick<Look, 'tables' | 'snapshot'>,
+): Promise<void> {
   const relations = [...tables.values()]
     .filter(({ live }) => live.isWritable)
     .map(({ live }) => live.from.replace(/^from /, ''))
@@ -365,21 +379,24 @@ async function holdShape(session: Queryable, { tables, snapshot }: Look): Promis
 }
 
 /** Holds the tenant's own row: whoever inserts what refers to it waits, and nobody else does. */
-async function lockRoot(session: Queryable, { snapshot }: Look): Promise<void> {
+export async function lockRoot(
+  session: Queryable,
+  { snapshot }: Pick<Look, 'snapshot'>,
+): Promise<void> {
   const root = snapshot.tables.find((table) => table.class === 'root')
   if (root === undefined || !root.isWritable) return
   await session.query(`select ${root.from} where ${root.rowExpression} for update`)
 }
 
 /** Below the time after which Postgres looks for deadlocks, so that a tangle ends with our giving way. */
-async function readLockTimeout(session: Queryable): Promise<number> {
+export async function readLockTimeout(session: Queryable): Promise<number> {
   const { rows } = await session.query<{ ms: string }>(
     `select round(extract(epoch from current_setting('deadlock_timeout')::interval) * 900)::text as ms`,
   )
   return Math.min(Math.max(Number(rows[0]?.ms ?? 900), 50), 5_000)
 }
 
-function isWorthAnotherLook(error: unknown): boolean {
+export function isWorthAnotherLook(error: unknown): boolean {
   // Our own errors are answers, whatever caused them.
   if (error instanceof BackupError) return false
   return (
@@ -394,6 +411,34 @@ function isWorthAnotherLook(error: unknown): boolean {
       'exclusionViolation',
     )
   )
+}
+
+/** Rows that we may only read would stay behind as nobody's. */
+function requireNothingKept({ results }: Look): void {
+  const kept = results.filter((table) => table.kept + table.skipped > 0)
+  if (kept.length > 0) throw restoreBlocked(kept.map(describeKept))
+}
+
+/** A table whose rows we can't delete, as what stands in the way of a tenant's leaving. */
+export function describeKept({ name, kept, skipped }: TableResult): Blocker {
+  const count = kept + skipped
+  return {
+    code: 'read_only_table',
+    table: name,
+    constraint: null,
+    count,
+    keys: [],
+    message: `${count} rows of ${name} can't be deleted by Tenantkeep, which may only read that table: nothing says for certain whose they are. Delete them yourself first.`,
+  }
+}
+
+/** Somebody may have written to a table that nothing ties to the tenant's own row. */
+async function requireNothingLeft(session: Queryable, tenantId: string): Promise<void> {
+  const { rows } = await session.query(
+    'select from tenantkeep.census($1) as c where c.row_count > 0 limit 1',
+    [tenantId],
+  )
+  if (rows.length > 0) throw new GuardMiss('Rows of the tenant came while it was being removed.')
 }
 
 /** Who asked for the restore must be able to look at what it did, and to take it back. */
@@ -541,7 +586,7 @@ async function recordFailed(
 }
 
 /** An interrupted attempt is over when its session is closed, so that the tenant is free again. */
-async function windDown<T>(work: Promise<T>, signal: AbortSignal | undefined): Promise<T> {
+export async function windDown<T>(work: Promise<T>, signal: AbortSignal | undefined): Promise<T> {
   try {
     return await interruptible(work, signal)
   } catch (error) {

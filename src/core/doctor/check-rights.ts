@@ -26,7 +26,10 @@ const READ_HELD = `
     and (d.deptype = 'o' or case r.rolname
       when 'tenantkeep_worker' then coalesce(n.nspname not in ('tenantkeep', 'tenantkeep_jobs'), true)
         and not coalesce((n.nspname, c.relname) in (('public', 'tenant_backups'), ('public', 'backup_logs')), false)
-      when 'tenantkeep_operator' then c.relkind in ('r', 'p', 'v', 'm', 'f', 'S') and not exists (
+      -- It keeps the memory of seeding, confined to the current tenant as everywhere.
+      when 'tenantkeep_operator' then c.relkind in ('r', 'p', 'v', 'm', 'f', 'S')
+        and not coalesce((n.nspname, c.relname) in (('tenantkeep', 'seeded_rows'), ('tenantkeep', 'seeded_shapes')), false)
+        and not exists (
         select from tenantkeep.tenant_tables t
         where t.schema_name = n.nspname and t.table_name = c.relname and t.class <> 'excluded')
       else true end)

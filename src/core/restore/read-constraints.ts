@@ -26,6 +26,7 @@ const ForeignKey = z.object({
   /** Points at `auth.users`. */
   isUser: z.boolean(),
   isValidated: z.boolean(),
+  isDeferrable: z.boolean(),
 })
 export type ForeignKey = z.infer<typeof ForeignKey>
 
@@ -92,7 +93,7 @@ const READ_FOREIGN_KEYS = `${FAMILY}
     exists (
       select from pg_catalog.pg_class u join pg_catalog.pg_namespace n on n.oid = u.relnamespace
       where u.oid = f.confrelid and u.relname = 'users' and n.nspname = 'auth'
-    ) as "isUser", f.convalidated as "isValidated"
+    ) as "isUser", f.convalidated as "isValidated", f.condeferrable as "isDeferrable"
   from pg_catalog.pg_constraint f
   left join family child on child.oid = f.conrelid
   left join family parent on parent.oid = f.confrelid

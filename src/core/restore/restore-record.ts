@@ -10,7 +10,7 @@ import type { TableResult } from './restore-result.ts'
  */
 export interface Restore {
   id: string
-  type: 'restore' | 'undo' | 'offboard'
+  type: 'restore' | 'undo' | 'offboard' | 'seed_defaults'
   status: 'running' | 'complete' | 'failed' | 'cancelled'
   createdAt: string
   completedAt: string | null
@@ -55,8 +55,11 @@ export type TableCounts = Pick<
   'name' | 'inserted' | 'updated' | 'deleted' | 'unchanged' | 'kept' | 'skipped'
 >
 
-/** What writes a tenant by a plan, after a backup that brings everything back. */
-const WRITING = `('restore', 'undo', 'offboard')`
+/**
+ * What writes a tenant by a plan, after a backup that brings everything back; of a seeding only where it
+ * overwrites something. One at a time.
+ */
+const WRITING = `('restore', 'undo', 'offboard', 'seed_defaults')`
 
 const RESTORE_CRASHED = 'restore_crashed'
 

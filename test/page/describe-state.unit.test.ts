@@ -1,7 +1,11 @@
 import { expect, test } from 'vitest'
-import { type DescribedState, describeState, type Words } from '../../src/page/describe-state.ts'
-import type { Backup } from '../../src/page/read-backups.ts'
-import type { StateCode } from '../../src/page/read-state.ts'
+import type { Backup } from '../../src/page/backups/read-backups.ts'
+import {
+  type DescribedState,
+  describeState,
+  type Words,
+} from '../../src/page/state/describe-state.ts'
+import type { StateCode } from '../../src/page/state/read-state.ts'
 
 const NOW = new Date('2026-11-20T12:00:00Z')
 const hoursAgo = (hours: number) => new Date(NOW.getTime() - hours * 3_600_000)

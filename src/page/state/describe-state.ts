@@ -1,0 +1,233 @@
+import type { Backup } from '../backups/read-backups.ts'
+import { formatAge, formatAgo, formatPlural } from '../frame/format.ts'
+import type { IconName } from '../frame/icons.tsx'
+import type { State, StateCode } from './read-state.ts'
+
+export type Tone = 'good' | 'look' | 'bad' | 'busy' | 'nothing'
+
+/** Text with instants in it, which are set apart so that the page can show them in any zone. */
+export type Words = readonly (string | Date | NearTime)[]
+
+/** An instant that is named by its day where that is yesterday, today or tomorrow. */
+interface NearTime {
+  near: Date
+}
+
+export interface StateSentence {
+  tone: Tone
+  heading: string
+  /** What stands behind the heading, a line each. */
+  lines: Words[]
+  /** What the one button that stands out does. */
+  action: 'create' | 'create_now' | 'copy_tables' | 'progress' | 'none'
+}
+
+export const TONES: Record<Tone, { colour: string; icon: IconName }> = {
+  good: { colour: 'green', icon: 'check' },
+  look: { colour: 'yellow', icon: 'attention' },
+  bad: { colour: 'red', icon: 'cross' },
+  busy: { colour: 'blue', icon: 'running' },
+  nothing: { colour: 'gray', icon: 'nothing' },
+}
+
+/** What a sentence is made from; the rest of the state is shown elsewhere. */
+export type DescribedState = Pick<
+  State,
+  'state' | 'newestBackup' | 'newestAttempt' | 'nextExpectedAt' | 'lastProvenRestoreAt' | 'running'
+>
+
+/** Puts into words what the server decided about a tenant's safety. */
+export function describeState(state: DescribedState, now: Date): StateSentence {
+  return SENTENCES[state.state.code](state, now)
+}
+
+const SENTENCES: Record<StateCode, (state: DescribedState, now: Date) => StateSentence> = {
+  running: (state) => ({
+    tone: 'busy',
+    heading: 'A backup is running',
+    lines: [
+      [...describeStart(state), 'You can close this page; the backup goes on.'],
+      describeNewest(state, 'The newest complete one is of '),
+    ],
+    action: 'progress',
+  }),
+  restoring: (state) => ({
+    tone: 'busy',
+    heading: state.running?.kind === 'undo' ? 'A restore is being undone' : 'A restore is running',
+    lines: [
+      [...describeStart(state), 'You can close this page; it goes on.'],
+      ['Everything is written at once at the end, or not at all.'],
+    ],
+    action: 'progress',
+  }),
+  paused: (state) => ({
+    tone: 'look',
+    heading: 'Backups are paused',
+    lines: [
+      [
+        ...(state.state.since === null ? [] : ['Since ', state.state.since, '. ']),
+        ...(state.state.reason === null ? [] : [`The reason given: “${state.state.reason}”.`]),
+      ],
+      ['Backups that exist stay, and can be restored. Whoever runs this service can resume them.'],
+    ],
+    action: 'none',
+  }),
+  none: (state) => {
+    const { reason, since } = state.state
+    if (since !== null) {
+      return {
+        tone: 'bad',
+        heading: 'The last backup failed, and there is no other',
+        lines: [
+          ['Failed ', { near: since }, `: ${endSentence(reason ?? 'no reason was recorded')}`],
+          ['If it fails again, show this page to your administrator.'],
+        ],
+        action: 'create_now',
+      }
+    }
+    return {
+      tone: 'nothing',
+      heading: 'No backup yet',
+      lines: [
+        state.nextExpectedAt === null
+          ? ['Nothing is protected so far. You can take the first one now.']
+          : [
+              'The first one is expected ',
+              { near: state.nextExpectedAt },
+              '. You can take one now.',
+            ],
+      ],
+      action: 'create',
+    }
+  },
+  damaged: (state) => ({
+    tone: 'bad',
+    heading: 'The newest backup cannot be used',
+    lines: [
+      [
+        ...describeNewest(state, 'The backup of '),
+        'It did not pass verification',
+        ...(state.state.since === null ? [] : [' ', { near: state.state.since }]),
+        state.state.reason === null ? '.' : `: ${endSentence(state.state.reason)}`,
+      ],
+      ['Your data is as it was. Take a new backup; older ones are listed below.'],
+    ],
+    action: 'create_now',
+  }),
+  overdue: (state, now) => {
+    const taken = state.newestBackup === null ? null : takenAt(state.newestBackup)
+    const age = taken === null ? '' : ` for ${formatAge(now.getTime() - taken.getTime())}`
+    const expected = state.nextExpectedAt
+    return {
+      tone: 'bad',
+      heading: `No complete backup${age}`,
+      lines: [
+        [
+          ...(expected === null || expected > now
+            ? []
+            : ['One was expected ', { near: expected }, ', and did not arrive. ']),
+          ...(state.state.reason === null
+            ? []
+            : [`The last attempt failed: ${endSentence(state.state.reason)}`]),
+        ],
+        taken === null ? [] : ['Changes since ', taken, ' are not protected.'],
+      ],
+      action: 'create_now',
+    }
+  },
+  last_failed: (state, now) => ({
+    tone: 'look',
+    heading: 'The last backup failed; the one before is fine',
+    lines: [
+      [
+        ...(state.state.since === null ? [] : ['Failed ', { near: state.state.since }, ': ']),
+        endSentence(state.state.reason ?? 'no reason was recorded'),
+      ],
+      state.newestBackup === null
+        ? []
+        : [
+            `Newest complete backup: ${formatAge(now.getTime() - takenAt(state.newestBackup).getTime())} old (`,
+            takenAt(state.newestBackup),
+            ').',
+          ],
+    ],
+    action: 'create',
+  }),
+  gaps: (state, now) => {
+    const gaps = state.newestBackup?.gaps ?? []
+    const isOne = gaps.length === 1
+    return {
+      tone: 'look',
+      heading: `${describeAge(state, now)}, but ${formatPlural(gaps.length, 'table')} ${isOne ? 'is' : 'are'} missing from it`,
+      lines: [
+        [
+          `Nobody has decided what is to happen with ${listNames(gaps)}. Everything else is complete.`,
+        ],
+        describeOutlook(state, now),
+      ],
+      action: 'copy_tables',
+    }
+  },
+  unverified: (state, now) => ({
+    tone: 'busy',
+    heading: describeAge(state, now),
+    lines: [describeEvidence(state, 'not verified yet'), describeOutlook(state, now)],
+    action: 'create',
+  }),
+  verified: (state, now) => ({
+    tone: 'good',
+    heading: describeAge(state, now),
+    lines: [describeEvidence(state, 'verified'), describeOutlook(state, now)],
+    action: 'create',
+  }),
+}
+
+function describeAge({ newestBackup }: DescribedState, now: Date): string {
+  return newestBackup === null ? 'Backed up' : `Backed up ${formatAgo(takenAt(newestBackup), now)}`
+}
+
+function describeEvidence({ newestBackup }: DescribedState, proof: string): Words {
+  if (newestBackup === null) return []
+  const rows = formatPlural(newestBackup.totalRecords ?? 0, 'row')
+  return [takenAt(newestBackup), ` · ${rows} · ${proof}`]
+}
+
+function describeOutlook(
+  { nextExpectedAt, lastProvenRestoreAt }: DescribedState,
+  now: Date,
+): Words {
+  const next: Words =
+    nextExpectedAt === null
+      ? []
+      : [
+          nextExpectedAt > now ? 'Next one expected ' : 'The next one was expected ',
+          { near: nextExpectedAt },
+        ]
+  const proven: Words =
+    lastProvenRestoreAt === null ? [] : ['Last proven restore ', lastProvenRestoreAt]
+  return next.length > 0 && proven.length > 0 ? [...next, ' · ', ...proven] : [...next, ...proven]
+}
+
+function describeStart({ running }: DescribedState): Words {
+  return running === null
+    ? []
+    : ['Started ', { near: running.startedAt }, ` by ${running.actorLabel}. `]
+}
+
+function describeNewest({ newestBackup }: DescribedState, before: string): Words {
+  return newestBackup === null ? [] : [before, takenAt(newestBackup), '. ']
+}
+
+/** Reasons come with and without a full stop. */
+function endSentence(text: string): string {
+  return /[.!?…]$/.test(text.trim()) ? text.trim() : `${text.trim()}.`
+}
+
+function listNames(names: readonly string[]): string {
+  return new Intl.ListFormat('en').format(names)
+}
+
+/** The instant a backup shows; before it has one, when it was begun. */
+export function takenAt(backup: Pick<Backup, 'takenAt' | 'createdAt'>): Date {
+  return backup.takenAt ?? backup.createdAt
+}

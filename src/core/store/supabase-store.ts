@@ -6,7 +6,7 @@ import { z } from 'zod'
 import { BackupError } from '../errors.ts'
 import { checkPath, checkPrefix } from './object-path.ts'
 import { DEFAULT_RETRY, type RetryPolicy, retry } from './retry.ts'
-import type { ObjectInfo, SigningStore } from './store.ts'
+import type { ObjectInfo, Removal, SigningStore } from './store.ts'
 
 export interface SupabaseStoreOptions {
   retry?: Partial<RetryPolicy>
@@ -134,12 +134,13 @@ export class SupabaseStore implements SigningStore {
     }
   }
 
-  async remove(paths: readonly string[]): Promise<void> {
+  async remove(paths: readonly string[]): Promise<Removal> {
     for (const path of paths) checkPath(path)
     for (let start = 0; start < paths.length; start += REMOVE_BATCH) {
       const batch = paths.slice(start, start + REMOVE_BATCH)
       await this.#ask('remove objects', () => this.#bucket().remove(batch))
     }
+    return { locked: [] }
   }
 
   async list(prefix: string): Promise<ObjectInfo[]> {

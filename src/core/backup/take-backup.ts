@@ -1,8 +1,12 @@
 import { randomUUID } from 'node:crypto'
-import { setTimeout as sleep } from 'node:timers/promises'
 import type { Connection } from '../database/database.ts'
 import { BackupError } from '../errors.ts'
-import { interruptible, interruptibleConnection, throwIfInterrupted } from '../interruptible.ts'
+import {
+  interruptible,
+  interruptibleConnection,
+  throwIfInterrupted,
+  windDown,
+} from '../interruptible.ts'
 import { recordRestoreCrashes } from '../restore/restore-record.ts'
 import type { Actor, Services } from '../services.ts'
 import { lockTenant } from '../tenants/lock-tenant.ts'
@@ -46,9 +50,6 @@ export interface TakenBackup {
   status: 'complete' | 'skipped'
   backup: Backup
 }
-
-/** How long an interrupted attempt may take to let go of its session and lock. */
-const WIND_DOWN_MS = 5_000
 
 interface Attempt {
   readonly id: string
@@ -184,18 +185,4 @@ async function recordFailureOf(
   if (!attempt.isRecorded) return undefined
   const backup = await tryRecordFailure(services, attempt.id, failure)
   return backup === undefined ? undefined : { status: 'complete', backup }
-}
-
-/** An interrupted attempt is over when its session is closed, so that the tenant is free again. */
-async function windDown<T>(work: Promise<T>, signal: AbortSignal | undefined): Promise<T> {
-  try {
-    return await interruptible(work, signal)
-  } catch (error) {
-    const isOver = work.then(
-      () => {},
-      () => {},
-    )
-    await Promise.race([isOver, sleep(WIND_DOWN_MS, undefined, { ref: false })])
-    throw error
-  }
 }

@@ -1,5 +1,4 @@
 import { randomUUID } from 'node:crypto'
-import { setTimeout as sleep } from 'node:timers/promises'
 import { recordCrashes } from '../backup/backup-record.ts'
 import { explainFailure } from '../backup/explain-failure.ts'
 import { confineSession } from '../backup/read-snapshot.ts'
@@ -7,7 +6,12 @@ import type { SafetyBackup } from '../backup/take-safety-backup.ts'
 import type { Connection, Queryable } from '../database/database.ts'
 import { hasSqlstate, sqlstateOf } from '../database/sqlstates.ts'
 import { BackupError } from '../errors.ts'
-import { interruptible, interruptibleConnection, throwIfInterrupted } from '../interruptible.ts'
+import {
+  interruptible,
+  interruptibleConnection,
+  throwIfInterrupted,
+  windDown,
+} from '../interruptible.ts'
 import type { Actor, Services } from '../services.ts'
 import { restorePlanPath } from '../store/object-path.ts'
 import { digestFingerprints, readTableFingerprints } from '../tables/read-fingerprint.ts'
@@ -73,7 +77,6 @@ export interface UndoneRows {
 const LOOKS = 3
 /** Writers in flight are waited for once, at the tenant's own row. */
 const ROOT_LOCK_MS = 5_000
-const WIND_DOWN_MS = 5_000
 const RECORD_FAILURE_MS = 70_000
 
 /** What the look would have found: if the proof finds it, somebody wrote in between, and a new look settles it. */
@@ -538,18 +541,4 @@ async function recordFailed(
     )
   }
   return undefined
-}
-
-/** An interrupted attempt is over when its session is closed, so that the tenant is free again. */
-async function windDown<T>(work: Promise<T>, signal: AbortSignal | undefined): Promise<T> {
-  try {
-    return await interruptible(work, signal)
-  } catch (error) {
-    const isOver = work.then(
-      () => {},
-      () => {},
-    )
-    await Promise.race([isOver, sleep(WIND_DOWN_MS, undefined, { ref: false })])
-    throw error
-  }
 }

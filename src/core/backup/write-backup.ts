@@ -17,6 +17,7 @@ import { checkObject } from './check-object.ts'
 import { copyTables } from './copy-tables.ts'
 import type { TableProgress } from './cut-table.ts'
 import { describeChanges } from './describe-changes.ts'
+import { describeFalls, type RowFall, readRowHistory, type TableRows } from './describe-falls.ts'
 import { describeRowsOfNoTenant } from './describe-rows-of-no-tenant.ts'
 import { loadSummary } from './load-summary.ts'
 import { proveEncoding } from './prove-encoding.ts'
@@ -27,7 +28,7 @@ import {
   type Summary,
   type SummaryContent,
   type SummaryTable,
-  sum,
+  totalsOf,
   writeSummary,
 } from './summary.ts'
 
@@ -153,6 +154,8 @@ export async function completeBackup(
   const path = summaryPath(identity.tenantId, stamp)
   await interruptible(store.put(path, body, 'application/json', signal), signal)
   await checkObject(store, { path, storedBytes: body.length, storedSha256: sha256 }, signal)
+  const tableRows = rowsByTable(content)
+  const rowFalls = await findFalls(services, attempt, tableRows, signal)
   return interruptible(
     recordComplete(tenants.catalog, identity.id, {
       takenAt: snapshot.takenAt,
@@ -168,9 +171,30 @@ export async function completeBackup(
       gaps: snapshot.gaps,
       warnings,
       changes: describeChanges(previous, content),
+      tableRows,
+      rowFalls,
     }),
     signal,
   )
+}
+
+/** Rows by table, as the catalog keeps them. */
+export function rowsByTable({ tables }: Pick<SummaryContent, 'tables'>): TableRows {
+  return Object.fromEntries(tables.map(({ name, rows }) => [name, rows]))
+}
+
+/** A safety backup is compared with nothing: it shows the very damage that is about to be repaired. */
+async function findFalls(
+  { tenants }: Services,
+  { identity, previous }: StartedAttempt,
+  tableRows: TableRows,
+  signal: AbortSignal | undefined,
+): Promise<RowFall[] | null> {
+  if (identity.backupType === 'pre_restore') return null
+  const history = await interruptible(readRowHistory(tenants.catalog, identity.tenantId), signal)
+  // Backups of earlier versions have their rows in the summary alone.
+  const known = history.length === 0 && previous !== undefined ? [rowsByTable(previous)] : history
+  return describeFalls(known, tableRows)
 }
 
 /**
@@ -246,12 +270,7 @@ function describeBackup(
     postgres_version: snapshot.postgresVersion,
     schema_fingerprint: snapshot.fingerprint,
     tables,
-    totals: {
-      tables: tables.length,
-      rows: sum(tables, 'rows'),
-      raw_bytes: sum(tables, 'raw_bytes'),
-      stored_bytes: sum(tables, 'stored_bytes'),
-    },
+    totals: totalsOf(tables),
     rows_of_no_tenant: describeRowsOfNoTenant(snapshot.measurements),
     host_tables: snapshot.hostTables.map(({ schema, name, columns, keys, access }) => ({
       schema,

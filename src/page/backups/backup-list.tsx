@@ -10,6 +10,7 @@ import {
   ListCard,
   ListSkeleton,
   ListTable,
+  Nothing,
   Pages,
   StatusBadge,
 } from '../frame/list-parts.tsx'
@@ -394,14 +395,4 @@ function BackupReasons({ backup }: { backup: Backup }) {
       {reason}
     </Text>
   ))
-}
-
-/** A value that there is not. */
-function Nothing() {
-  return (
-    <Text span inherit c="dimmed">
-      <span aria-hidden="true">—</span>
-      <span className={classes.hidden}>none</span>
-    </Text>
-  )
 }

@@ -116,3 +116,13 @@ export function ListCard({ children }: { children: ReactNode }) {
     </Paper>
   )
 }
+
+/** A value that there is not. */
+export function Nothing() {
+  return (
+    <Text span inherit c="dimmed">
+      <span aria-hidden="true">—</span>
+      <span className={classes.hidden}>none</span>
+    </Text>
+  )
+}

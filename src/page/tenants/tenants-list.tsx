@@ -12,6 +12,7 @@ import {
   ListCard,
   ListSkeleton,
   ListTable,
+  Nothing,
   Pages,
   StatusBadge,
 } from '../frame/list-parts.tsx'
@@ -268,15 +269,5 @@ function TenantState({ tenant: { state } }: { tenant: ListedTenant }) {
         </Text>
       )}
     </Stack>
-  )
-}
-
-/** A value that there is not. */
-function Nothing() {
-  return (
-    <Text span inherit c="dimmed">
-      <span aria-hidden="true">—</span>
-      <span className={classes.hidden}>none</span>
-    </Text>
   )
 }

@@ -19,13 +19,11 @@ import { readState, type State } from './state/read-state.ts'
 import { RestoreNotice } from './state/restore-notice.tsx'
 import { StateHead, StateHeadSkeleton } from './state/state-head.tsx'
 import type { Tenant } from './tenants/read-tenant.ts'
+import { TenantsPanel } from './tenants/tenants-panel.tsx'
 import { Timeline } from './timeline/timeline.tsx'
 
 const HistoryList = lazy(() =>
   import('./history/history-list.tsx').then((module) => ({ default: module.HistoryList })),
-)
-const TenantsList = lazy(() =>
-  import('./tenants/tenants-list.tsx').then((module) => ({ default: module.TenantsList })),
 )
 
 /** What is opened from a row or a notice, has an address of its own, and is loaded then. */
@@ -261,18 +259,7 @@ function Overview({
         </Tabs.Panel>
         {mayChoose && (
           <Tabs.Panel value="tenants" className={classes.list}>
-            <PartBoundary>
-              <Suspense fallback={<ListSkeleton isNarrow={isNarrow} />}>
-                <TenantsList
-                  services={services}
-                  isNarrow={isNarrow}
-                  announce={announce}
-                  onOpen={(tenantId) =>
-                    setSearchParams({ tenant: tenantId, tab: null, page: null })
-                  }
-                />
-              </Suspense>
-            </PartBoundary>
+            <TenantsPanel services={services} isNarrow={isNarrow} announce={announce} />
           </Tabs.Panel>
         )}
       </Tabs>

@@ -1,0 +1,105 @@
+import { z } from 'zod'
+import { readBounded } from '../backup/check-object.ts'
+import { checkSignature, Signature, sign } from '../backup/signature.ts'
+import { BackupError } from '../errors.ts'
+import type { Services } from '../services.ts'
+import { backupStamp, erasurePath, erasurePrefix } from '../store/object-path.ts'
+import type { Store } from '../store/store.ts'
+import { openStores } from './open-stores.ts'
+
+/**
+ * An erasure stands in the catalog and, signed, in every store, outside of the tenant's folder. A catalog that
+ * comes back from an older copy says of erased backups that they are complete; the stores know better.
+ */
+const content = {
+  format_version: z.literal(1),
+  erasure_id: z.uuid(),
+  organization_id: z.string().min(1),
+  /** Whatever was taken before this moment is gone. */
+  forgotten_at: z.iso.datetime(),
+}
+const ErasureMark = z.strictObject({ ...content, signature: Signature })
+
+const MAX_MARK_BYTES = 16 * 1024
+
+type MarkServices = Pick<Services, 'signingKeys' | 'log'>
+
+/** Writes the mark of an erasure to a store; one that is there already is this one. */
+export async function writeErasureMark(
+  store: Store,
+  { signingKeys }: Pick<Services, 'signingKeys'>,
+  erasure: { id: string; tenantId: string; forgottenAt: Date },
+): Promise<void> {
+  const { id, tenantId, forgottenAt } = erasure
+  const mark = {
+    format_version: 1,
+    erasure_id: id,
+    organization_id: tenantId,
+    forgotten_at: forgottenAt.toISOString(),
+  }
+  const body = `${JSON.stringify({ ...mark, signature: sign(mark, signingKeys) }, null, 2)}\n`
+  const path = erasurePath(tenantId, backupStamp(forgottenAt, id))
+  await store.put(path, Buffer.from(body, 'utf8'), 'application/json')
+}
+
+/** When each tenant was last forgotten, by the catalog and by every store that is open here. */
+export async function readErasures(services: Services): Promise<Map<string, Date>> {
+  const { rows } = await services.tenants.catalog.query<{ id: string; ms: number }>(
+    `select tenant_id as id, (extract(epoch from max(forgotten_at)) * 1000)::float8 as ms
+     from tenantkeep.forgotten_tenants group by 1`,
+  )
+  const erasures = new Map(rows.map(({ id, ms }) => [id, new Date(ms)]))
+  for (const store of openStores(services)) {
+    for (const { tenantId, forgottenAt } of await readMarks(store, services, erasurePrefix())) {
+      const known = erasures.get(tenantId)
+      if (known === undefined || known < forgottenAt) erasures.set(tenantId, forgottenAt)
+    }
+  }
+  return erasures
+}
+
+/**
+ * Throws `tenant_forgotten` where a store says that the tenant was forgotten after this backup was taken: its
+ * row came back with an older copy of the catalog, and must not bring the rows back with it.
+ */
+export async function requireNotForgotten(
+  store: Store,
+  services: MarkServices,
+  backup: { organizationId: string; takenAt: Date },
+): Promise<void> {
+  const marks = await readMarks(store, services, erasurePrefix(backup.organizationId))
+  if (!marks.some((mark) => isOf(mark, backup))) return
+  throw new BackupError(
+    'tenant_forgotten',
+    'This organization asked to be forgotten after this backup was taken. Its backups were erased and are not read any more.',
+  )
+}
+
+interface Mark {
+  tenantId: string
+  forgottenAt: Date
+}
+
+function isOf(mark: Mark, backup: { organizationId: string; takenAt: Date }): boolean {
+  return mark.tenantId === backup.organizationId && mark.forgottenAt >= backup.takenAt
+}
+
+/** What nobody but us can have written; anything else that lies there proves nothing, and is passed over. */
+async function readMarks(store: Store, services: MarkServices, prefix: string): Promise<Mark[]> {
+  const { signingKeys, log } = services
+  const marks: Mark[] = []
+  for (const { path } of await store.list(prefix)) {
+    const body = await readBounded(store, { path, maxBytes: MAX_MARK_BYTES })
+    try {
+      const { signature, ...mark } = ErasureMark.parse(JSON.parse(body.toString('utf8')))
+      checkSignature(mark, signature, signingKeys, 'erasure mark')
+      const forgottenAt = new Date(mark.forgotten_at)
+      if (erasurePath(mark.organization_id, backupStamp(forgottenAt, mark.erasure_id)) === path) {
+        marks.push({ tenantId: mark.organization_id, forgottenAt })
+      }
+    } catch (error) {
+      log.warn({ err: error }, 'An erasure mark can’t be trusted and is passed over')
+    }
+  }
+  return marks
+}

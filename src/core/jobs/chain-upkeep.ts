@@ -1,9 +1,13 @@
 import { z } from 'zod'
-import type { Queryable } from '../database/database.ts'
+import { readSettings } from '../database/read-settings.ts'
 import { BackupError } from '../errors.ts'
 import type { Services } from '../services.ts'
 import { isKnownTask } from './perform-upkeep.ts'
 import { UPKEEP_TASKS, type UpkeepTask } from './upkeep.ts'
+
+const ChainSettings = z.object({
+  upkeep_after_daily: z.array(z.enum(UPKEEP_TASKS)).default([...UPKEEP_TASKS]),
+})
 
 /**
  * Opens a run of every task that the setting `upkeep_after_daily` names, for each day whose daily run has
@@ -14,7 +18,8 @@ import { UPKEEP_TASKS, type UpkeepTask } from './upkeep.ts'
 export async function chainUpkeep({ tenants, log }: Services): Promise<number> {
   let tasks: readonly UpkeepTask[]
   try {
-    tasks = await readUpkeepAfterDaily(tenants.catalog)
+    const settings = await readSettings(tenants.catalog, ChainSettings)
+    tasks = settings.upkeep_after_daily
   } catch (error) {
     if (!(error instanceof BackupError) || error.code !== 'not_configured') throw error
     log.error({ code: error.code, err: error }, 'no upkeep after the daily run')
@@ -40,18 +45,4 @@ export async function chainUpkeep({ tenants, log }: Services): Promise<number> {
     [tasks.filter((task) => isKnownTask(task))],
   )
   return rowCount
-}
-
-/** What follows a daily run. Throws `not_configured` for a setting that makes no sense. */
-async function readUpkeepAfterDaily(database: Queryable): Promise<readonly UpkeepTask[]> {
-  const { rows } = await database.query<{ value: unknown }>(
-    `select value from tenantkeep.settings where key = 'upkeep_after_daily'`,
-  )
-  if (rows[0] === undefined) return UPKEEP_TASKS
-  const parsed = z.array(z.enum(UPKEEP_TASKS)).safeParse(rows[0].value)
-  if (parsed.success) return parsed.data
-  throw new BackupError(
-    'not_configured',
-    `The setting upkeep_after_daily in tenantkeep.settings must be a list of ${UPKEEP_TASKS.join(', ')}; it may be empty.`,
-  )
 }

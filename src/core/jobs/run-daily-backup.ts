@@ -15,6 +15,8 @@ export interface CallTime {
   startedAt: Date
   /** How long it may work by itself, in milliseconds; the setting `time_budget_seconds` by default. */
   budgetMs?: number
+  /** What is still under way so long after the request is broken off. */
+  cancelAfterMs?: number
   /**
    * Has another process go on with what is left. Fails silently: the next call picks up what nobody
    * was told of.
@@ -64,13 +66,17 @@ export async function runDailyBackup(
 /** Until when a call may begin something, and when it has to break off. */
 export async function planCall(
   services: Services,
-  { startedAt, budgetMs }: Pick<CallTime, 'startedAt' | 'budgetMs'>,
+  {
+    startedAt,
+    budgetMs,
+    cancelAfterMs = CANCEL_AFTER_MS,
+  }: Pick<CallTime, 'startedAt' | 'budgetMs' | 'cancelAfterMs'>,
 ) {
   const settings = await readJobSettings(services.tenants.catalog)
   const budget = budgetMs ?? settings.time_budget_seconds * 1_000
   return {
     until: new Date(startedAt.getTime() + budget),
-    cancelAt: new Date(startedAt.getTime() + Math.max(budget, CANCEL_AFTER_MS)),
+    cancelAt: new Date(startedAt.getTime() + Math.max(budget, cancelAfterMs)),
   }
 }
 

@@ -8,6 +8,7 @@ import { registerExport } from './export.ts'
 import { registerHook } from './hook.ts'
 import { registerInit } from './init.ts'
 import { registerList } from './list.ts'
+import { registerPause } from './pause.ts'
 import { registerRestore } from './restore.ts'
 import { createRunner, reportError, type Surroundings } from './run-command.ts'
 import { registerShow } from './show.ts'
@@ -29,6 +30,7 @@ const REGISTRATIONS = [
   registerUndo,
   registerDoctor,
   registerWorker,
+  registerPause,
   registerUnhook,
   registerHook,
   registerUninstall,

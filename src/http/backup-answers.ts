@@ -53,6 +53,9 @@ export function describeBackup(backup: Backup) {
     taken_at: backup.takenAt,
     completed_at: backup.completedAt,
     verified_at: backup.verifiedAt,
+    damaged_at: backup.damagedAt,
+    damage: backup.damage,
+    proven_at: backup.provenAt,
     run_id: backup.runId,
     total_tables: backup.totalTables,
     total_records: backup.totalRecords,
@@ -67,7 +70,10 @@ export function describeBackup(backup: Backup) {
     tags: backup.tags,
     pinned_at: backup.pinnedAt,
     pinned_by: backup.pinnedBy,
+    pinned_by_kind: backup.pinnedByKind,
     pin_reason: backup.pinReason,
+    pruned_at: backup.prunedAt,
+    prune_reason: backup.pruneReason,
     actor: { kind: backup.actorKind, label: backup.actorLabel },
     ...(backup.errorCode === null
       ? {}

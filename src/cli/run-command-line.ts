@@ -8,6 +8,7 @@ import { registerExport } from './export.ts'
 import { registerHook } from './hook.ts'
 import { registerInit } from './init.ts'
 import { registerList } from './list.ts'
+import { registerMonitor } from './monitor.ts'
 import { registerPause } from './pause.ts'
 import { registerRestore } from './restore.ts'
 import { createRunner, reportError, type Surroundings } from './run-command.ts'
@@ -29,6 +30,7 @@ const REGISTRATIONS = [
   registerRestore,
   registerUndo,
   registerDoctor,
+  registerMonitor,
   registerWorker,
   registerPause,
   registerUnhook,

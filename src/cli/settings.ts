@@ -10,6 +10,7 @@ import type { Services } from '../core/services.ts'
 import { openStore } from '../core/store/open-store.ts'
 import type { Store } from '../core/store/store.ts'
 import { locateInShared } from '../core/tenants/locate-tenant.ts'
+import { parseSecretUrl } from '../core/watch/call-url.ts'
 
 export type Environment = Readonly<Record<string, string | undefined>>
 
@@ -75,10 +76,11 @@ export async function withServices<T>(
     level: readLogLevel(env) ?? options.logLevel ?? 'silent',
     destination: pino.destination({ dest: 2, sync: true }),
   })
+  const alertWebhook = parseSecretUrl('ALERT_WEBHOOK_URL', env.ALERT_WEBHOOK_URL)
   const tenants = locateInShared(openDatabase(flags, env, options))
   try {
     await requireSchema(tenants.catalog)
-    return await use({ tenants, store, signingKeys, log })
+    return await use({ tenants, store, signingKeys, log, alertWebhook })
   } finally {
     await tenants.close()
   }

@@ -9,6 +9,8 @@ export interface Services {
   store: Store
   signingKeys: SigningKeys
   log: Logger
+  /** Who hears of problems and of every restore, undo and erasure; a secret. Not set: nobody. */
+  alertWebhook?: URL | undefined
 }
 
 /** Who did it, as the journal records it. */

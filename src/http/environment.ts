@@ -1,6 +1,7 @@
 import { z } from 'zod'
 import { requireSessionMode } from '../core/database/require-session-mode.ts'
 import { BackupError } from '../core/errors.ts'
+import { parseSecretUrl } from '../core/watch/call-url.ts'
 
 const text = z
   .string()
@@ -27,6 +28,9 @@ const Variables = z.object({
   BACKUP_SIGNING_KEY_PREVIOUS: text,
   BACKUP_STORE: text,
   ALLOWED_ORIGINS: text,
+  ALERT_WEBHOOK_URL: text,
+  MONITOR_PING_URL: text,
+  METRICS_TOKEN: text,
   URL: text,
 })
 
@@ -48,6 +52,12 @@ export interface Environment {
   /** `supabase://bucket` or `file:///…`. */
   storeUrl: string
   allowedOrigins: string[]
+  /** Who hears of problems; a secret. */
+  alertWebhook: URL | undefined
+  /** Who notices when the monitor does not run; a secret. */
+  monitorPing: URL | undefined
+  /** What reads the metrics, and no more. */
+  metricsToken: string | undefined
   /** Where this site itself is reached, for calling our own background function. */
   siteUrl: string | undefined
 }
@@ -69,10 +79,21 @@ export function readEnvironment(
     all.SUPABASE_DB_URL,
     all.BACKUP_SIGNING_KEY,
     all.BACKUP_SIGNING_KEY_PREVIOUS,
+    all.ALERT_WEBHOOK_URL,
+    all.MONITOR_PING_URL,
+    all.METRICS_TOKEN,
   ])
   if (cronSecret !== undefined && cronSecret === operatorSecret) {
     throw notConfigured(
       'CRON_SECRET and OPERATOR_SECRET are the same. The cron service must not be able to do what an operator can: give them different values.',
+    )
+  }
+  if (
+    all.METRICS_TOKEN !== undefined &&
+    (all.METRICS_TOKEN === cronSecret || all.METRICS_TOKEN === operatorSecret)
+  ) {
+    throw notConfigured(
+      'METRICS_TOKEN is one of the other secrets. Whoever reads the metrics must not be able to do more: give it a value of its own.',
     )
   }
   return {
@@ -92,6 +113,9 @@ export function readEnvironment(
     previousSigningKey: all.BACKUP_SIGNING_KEY_PREVIOUS,
     storeUrl: all.BACKUP_STORE ?? 'supabase://backups',
     allowedOrigins: readOrigins(all.ALLOWED_ORIGINS),
+    alertWebhook: parseSecretUrl('ALERT_WEBHOOK_URL', all.ALERT_WEBHOOK_URL),
+    monitorPing: parseSecretUrl('MONITOR_PING_URL', all.MONITOR_PING_URL),
+    metricsToken: all.METRICS_TOKEN,
     siteUrl: all.URL,
   }
 }

@@ -46,6 +46,7 @@ export function getServices(environment: Environment): Services {
       previous: environment.previousSigningKey,
     }),
     log: getLogger(),
+    alertWebhook: environment.alertWebhook,
   }
   const previous = built?.services
   built = { key, services }

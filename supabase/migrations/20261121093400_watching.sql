@@ -58,6 +58,7 @@ create table tenantkeep.watch (
   monitored_at timestamptz,
   claimed_by uuid,
   claimed_until timestamptz,
+  is_unsure boolean not null default false,
   told_at timestamptz,
   untold_since timestamptz,
   constraint watch_has_one_row check (is_only_row)
@@ -66,6 +67,8 @@ comment on table tenantkeep.watch is
   'One row: when the monitor last ran, and the lease of whoever tells the webhook, so that nothing is told twice.';
 comment on column tenantkeep.watch.untold_since is
   'Since when the webhook takes nothing; null while it does.';
+comment on column tenantkeep.watch.is_unsure is
+  'The last message may have arrived although nobody answered, so what is told next may have been said before.';
 insert into tenantkeep.watch default values;
 alter table tenantkeep.watch enable row level security;
 grant select, update on tenantkeep.watch to tenantkeep_worker;

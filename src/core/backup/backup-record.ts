@@ -3,6 +3,7 @@ import { BackupError } from '../errors.ts'
 import type { Actor } from '../services.ts'
 import { backupStamp } from '../store/object-path.ts'
 import type { BackupChanges } from './describe-changes.ts'
+import type { RowFall, TableRows } from './describe-falls.ts'
 
 /**
  * The catalog row of a backup and its line in the journal, always written together in one statement.
@@ -168,6 +169,9 @@ export interface CompletedFacts {
   gaps: readonly string[]
   warnings: readonly BackupWarning[]
   changes: BackupChanges | null
+  tableRows: TableRows
+  /** Null of a safety backup, which nothing is compared with. */
+  rowFalls: readonly RowFall[] | null
 }
 
 /**
@@ -185,7 +189,8 @@ export async function recordComplete(
          status = 'complete', completed_at = clock_timestamp(), verified_at = clock_timestamp(),
          taken_at = $2, summary_path = $3, summary_sha256 = $4, format_version = $5,
          schema_fingerprint = $6, total_tables = $7, total_records = $8, raw_size = $9,
-         total_size = $10, uploaded_size = $11, gaps = $12, warnings = $13, changes = $14
+         total_size = $10, uploaded_size = $11, gaps = $12, warnings = $13, changes = $14,
+         table_rows = $15, row_falls = $16
        where id = $1 and status = 'running'
        returning *
      ), journalled as (
@@ -213,6 +218,8 @@ export async function recordComplete(
       facts.gaps,
       JSON.stringify(facts.warnings),
       facts.changes === null ? null : JSON.stringify(facts.changes),
+      JSON.stringify(facts.tableRows),
+      facts.rowFalls === null ? null : JSON.stringify(facts.rowFalls),
     ],
   )
   const backup = rows[0]?.backup
@@ -316,7 +323,7 @@ export async function findToday(catalog: Queryable, tenantId: string): Promise<B
   return rows[0]?.backup
 }
 
-/** The newest complete backup of a tenant in this store; safety backups don't count as the last. */
+/** The newest complete backup of a tenant in this store that is not damaged; safety backups don't count as the last. */
 export async function findLast(
   catalog: Queryable,
   tenantId: string,
@@ -325,8 +332,26 @@ export async function findLast(
   const { rows } = await catalog.query<{ backup: Backup }>(
     `select ${BACKUP_JSON} as backup from public.tenant_backups b
      where b.organization_id = $1 and b.status = 'complete' and b.backup_type <> 'pre_restore'
-       and b.store_url = $2
+       and b.store_url = $2 and b.damaged_at is null
      order by b.taken_at desc, b.created_at desc limit 1`,
+    [tenantId, storeUrl],
+  )
+  return rows[0]?.backup
+}
+
+/** The newest complete backup of a tenant, where that is known to be damaged. */
+export async function findLastDamaged(
+  catalog: Queryable,
+  tenantId: string,
+  storeUrl: string,
+): Promise<Backup | undefined> {
+  const { rows } = await catalog.query<{ backup: Backup }>(
+    `select ${BACKUP_JSON} as backup from (
+       select * from public.tenant_backups c
+       where c.organization_id = $1 and c.status = 'complete' and c.backup_type <> 'pre_restore'
+         and c.store_url = $2
+       order by c.taken_at desc, c.created_at desc limit 1
+     ) b where b.damaged_at is not null`,
     [tenantId, storeUrl],
   )
   return rows[0]?.backup

@@ -66,8 +66,4 @@ create policy "The worker counts what it verifies" on tenantkeep.verified_bytes
 create policy "The worker adds to what it verified" on tenantkeep.verified_bytes
   for update to tenantkeep_worker using ((select current_user) = 'tenantkeep_worker');
 
--- Which backups are due to be read again: those whose last proof is the oldest.
-create index tenant_backups_oldest_proof on public.tenant_backups (greatest(verified_at, checked_at))
-  where status = 'complete';
-
 insert into tenantkeep.migrations (version) values ('20261121093200');

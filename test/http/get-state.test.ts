@@ -257,7 +257,7 @@ test('the last restore says whether it can be undone, as undoing it does', async
   expect(Date.parse(before.last_restore.undo_until)).toBeGreaterThan(Date.now() + 29 * 86_400_000)
 
   await change(
-    `update public.tenant_backups set status = 'pruned' where backup_type = 'pre_restore'`,
+    `update public.tenant_backups set status = 'pruned', pruned_at = now(), prune_reason = 'of old age' where backup_type = 'pre_restore'`,
   )
   const pruned = await readState()
   const refused = await call(undo, {

@@ -3,6 +3,9 @@ import { BackupError } from '../errors.ts'
 import { interruptible, interruptibleBytes } from '../interruptible.ts'
 import type { Store } from '../store/store.ts'
 
+/** All that reading needs of a store. */
+export type ObjectReader = Pick<Store, 'get'>
+
 /** What an object must be, from a signed summary or from the moment of writing. */
 export interface ObjectFacts {
   path: string
@@ -15,7 +18,7 @@ export interface ObjectFacts {
  * `object_missing`, or `backup_damaged` when it is not what it should be.
  */
 export async function checkObject(
-  store: Store,
+  store: ObjectReader,
   facts: ObjectFacts,
   signal?: AbortSignal,
 ): Promise<void> {
@@ -26,7 +29,7 @@ export async function checkObject(
 
 /** The same, keeping the bytes. */
 export async function readObject(
-  store: Store,
+  store: ObjectReader,
   facts: ObjectFacts,
   signal?: AbortSignal,
 ): Promise<Buffer> {
@@ -38,7 +41,7 @@ export async function readObject(
 
 /** Reads an object of unknown size, which the caller then proves. Throws `backup_damaged` beyond `maxBytes`. */
 export async function readBounded(
-  store: Store,
+  store: ObjectReader,
   { path, maxBytes }: { path: string; maxBytes: number },
   signal?: AbortSignal,
 ): Promise<Buffer> {
@@ -63,7 +66,7 @@ export async function readBounded(
 
 /** Stops at the first byte too many, so that an object that was made huge costs nothing. */
 async function* readChecked(
-  store: Store,
+  store: ObjectReader,
   { path, storedBytes, storedSha256 }: ObjectFacts,
   signal?: AbortSignal,
 ): AsyncGenerator<Buffer> {

@@ -40,7 +40,7 @@ const SLICE_BYTES = 64 * 1024
  * too large.
  */
 export async function exportBackup(
-  services: Pick<Services, 'store' | 'signingKeys'>,
+  services: Services,
   { backup, onProgress, signal }: ExportInput,
 ): Promise<Archive> {
   const source = await openBackup(services, backup, signal)

@@ -1,8 +1,7 @@
 import { hash } from 'node:crypto'
 import { BackupError } from '../errors.ts'
-import type { Store } from '../store/store.ts'
 import type { Backup } from './backup-record.ts'
-import { readBounded } from './check-object.ts'
+import { type ObjectReader, readBounded } from './check-object.ts'
 import type { SigningKeys } from './signature.ts'
 import { parseSummary, type Summary } from './summary.ts'
 
@@ -14,7 +13,7 @@ const MAX_SUMMARY_BYTES = 64 * 1024 * 1024
  * it is of this very backup and tenant. Throws `backup_incomplete`, `object_missing`, `backup_damaged`.
  */
 export async function loadSummary(
-  { store, signingKeys }: { store: Store; signingKeys: SigningKeys },
+  { store, signingKeys }: { store: ObjectReader; signingKeys: SigningKeys },
   backup: Pick<Backup, 'id' | 'organizationId' | 'status' | 'summaryPath' | 'summarySha256'>,
   signal?: AbortSignal,
 ): Promise<Summary> {
@@ -32,7 +31,7 @@ export async function loadSummary(
 
 /** The bytes of a summary, proven to be those that the catalog names. */
 export async function readSummaryBytes(
-  store: Store,
+  store: ObjectReader,
   backup: Pick<Backup, 'id' | 'status' | 'summaryPath' | 'summarySha256'>,
   signal?: AbortSignal,
 ): Promise<Buffer> {

@@ -91,7 +91,10 @@ export async function explainUndo(catalog: Queryable, restore: Restore): Promise
 
 async function requireSafetyBackup(catalog: Queryable, id: string): Promise<Backup> {
   const safety = await findBackup(catalog, id)
-  if (safety?.status === 'complete') return safety
+  if (safety?.status === 'complete') {
+    if (safety.damagedAt !== null) throw impossible('its safety backup is damaged')
+    return safety
+  }
   throw impossible(`its safety backup is ${safety?.status ?? 'gone'}`)
 }
 

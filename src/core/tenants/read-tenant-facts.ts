@@ -57,7 +57,8 @@ const READ_FACTS = `
   select jsonb_build_object(
     'id', t.id, 'name', t.name, 'skip', t.skip, 'now', clock_timestamp(),
     'running', coalesce(restoring.work, copying.work, waiting.work),
-    'newestBackup', newest.backup, 'newestAttempt', attempt.backup, 'damage', damage.found,
+    'newestBackup', newest.backup, 'newestAttempt', attempt.backup,
+    'damage', coalesce(marked.found, damage.found),
     'recentFailures', failures.count) as facts
   from tenant t
   left join lateral (
@@ -110,6 +111,11 @@ const READ_FACTS = `
     ) b
   ) attempt on true
   left join lateral (
+    select jsonb_build_object('foundAt', newest.backup -> 'damagedAt',
+      'reason', newest.backup #>> '{damage,0,message}') as found
+    where newest.backup ->> 'damagedAt' is not null
+  ) marked on true
+  left join lateral (
     select jsonb_build_object('foundAt', v.finished_at, 'reason', v.error_message) as found
     from vain_read v
     where v.tenant_id = t.id and v.backup_id = newest.backup ->> 'id'
@@ -125,8 +131,8 @@ const READ_FACTS = `
 
 /**
  * Reads what is known of every tenant, or of those that are given: those of the host application, and those
- * that it knows no more but of which there are backups. That a backup is damaged is known once somebody read
- * it in vain since it was last verified. In the order of names.
+ * that it knows no more but of which there are backups. A backup is damaged where it is marked so, or where
+ * somebody read it in vain since it was last verified. In the order of names.
  */
 export async function readTenantFacts(
   catalog: Queryable,

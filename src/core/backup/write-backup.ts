@@ -8,6 +8,7 @@ import {
   type Backup,
   type BackupWarning,
   findLast,
+  findLastDamaged,
   recordComplete,
   recordFailure,
   recordStart,
@@ -22,6 +23,7 @@ import { describeRowsOfNoTenant } from './describe-rows-of-no-tenant.ts'
 import { loadSummary } from './load-summary.ts'
 import { proveEncoding } from './prove-encoding.ts'
 import type { Snapshot } from './read-snapshot.ts'
+import { noteDamage } from './record-damage.ts'
 import { removeFailedObjects } from './remove-failed-objects.ts'
 import {
   FORMAT_VERSION,
@@ -231,7 +233,10 @@ async function removeEarlierFailures(
   }
 }
 
-/** The last backup only saves work; where it is damaged, everything is stored anew, and said. */
+/**
+ * The last backup that is whole only saves work, and each of its parts is read again before it is named again;
+ * where it is damaged, everything is stored anew. Damage that is known or found is said.
+ */
 async function loadPrevious(
   services: Services,
   tenantId: string,
@@ -239,6 +244,13 @@ async function loadPrevious(
   signal: AbortSignal | undefined,
 ): Promise<Summary | undefined> {
   const { store, tenants } = services
+  const damaged = await interruptible(findLastDamaged(tenants.catalog, tenantId, store.url), signal)
+  if (damaged !== undefined) {
+    warnings.push({
+      code: 'previous_backup_damaged',
+      message: `The backup before this one (${damaged.id}) is damaged: ${damaged.damage?.[0]?.message ?? 'no more is known.'}`,
+    })
+  }
   const last = await interruptible(findLast(tenants.catalog, tenantId, store.url), signal)
   if (last === undefined) return undefined
   try {
@@ -246,6 +258,7 @@ async function loadPrevious(
   } catch (error) {
     if (!(error instanceof BackupError)) throw error
     if (error.code !== 'object_missing' && error.code !== 'backup_damaged') throw error
+    await noteDamage(services, last, error, null)
     warnings.push({
       code: 'previous_backup_damaged',
       message: `The backup before this one (${last.id}) can't be read: ${error.message}`,

@@ -10,6 +10,8 @@ import { registerInit } from './init.ts'
 import { registerList } from './list.ts'
 import { registerMonitor } from './monitor.ts'
 import { registerPause } from './pause.ts'
+import { registerPolicy } from './policy.ts'
+import { registerPrune } from './prune.ts'
 import { registerRestore } from './restore.ts'
 import { createRunner, reportError, type Surroundings } from './run-command.ts'
 import { registerShow } from './show.ts'
@@ -29,6 +31,8 @@ const REGISTRATIONS = [
   registerCompare,
   registerRestore,
   registerUndo,
+  registerPrune,
+  registerPolicy,
   registerDoctor,
   registerMonitor,
   registerWorker,

@@ -50,13 +50,27 @@ interface Trouble {
   message: string
 }
 
+export interface PruneReport extends UpkeepReport {
+  details: {
+    backups: number
+    objects: number
+    bytes: number
+    pruned: PrunedTenant[]
+    /** Ids of tenants that somebody works on: left for the next time. */
+    busy: string[]
+    failed: Trouble[]
+    /** Tenants of which nothing goes, because what is set makes no sense. */
+    problems: Trouble[]
+  }
+}
+
 /**
  * Removes what the policies let go, tenant by tenant, each under its lock: journal row, catalog rows and the
  * list of objects in one transaction, then the objects, then the journal row again. A tenant that somebody
  * works on is left for the next time. Throws `not_configured`, `plan_stale`; what goes wrong with one tenant
  * is in the report and keeps no other from being pruned.
  */
-export async function pruneBackups(services: Services, input: PruneInput): Promise<UpkeepReport> {
+export async function pruneBackups(services: Services, input: PruneInput): Promise<PruneReport> {
   const { signal, until } = input
   const premises = await readPremises(services)
   await noticeDepartures(services.tenants.catalog, premises)

@@ -161,6 +161,32 @@ export function keepStarted(place: string, started: Started | null): void {
   keepPlace(`${place}:started`, started)
 }
 
+/** The service said which run it is that was pressed here. */
+export function keepStartedRun(place: string, runId: string): void {
+  const pressed = readStarted(place)
+  if (pressed !== null) keepStarted(place, { ...pressed, runId })
+}
+
+/**
+ * Back to the plan after a press that changed nothing: what was chosen stays, the plan is made again, and so
+ * is the key. `isStale`: the plan no longer held, so what it said is shown beside the new one. Returns whether
+ * anything was chosen here.
+ */
+export function reopenDraft(place: string, { isStale }: { isStale: boolean }): boolean {
+  const draft = readDraft(place)
+  if (draft !== null) {
+    const stale = isStale ? draft.stale : null
+    keepDraft(place, { ...draft, rehearsals: {}, key: null, stale })
+  }
+  keepStarted(place, null)
+  return draft !== null
+}
+
+/** The key under which this plan is carried out: the same plan never gets a second one. */
+export function keyOf(draft: Draft, planHash: string): string {
+  return draft.key?.planHash === planHash ? draft.key.key : crypto.randomUUID()
+}
+
 function readPlace<T extends z.ZodMiniType>(place: string, schema: T): z.infer<T> | null {
   try {
     const kept = schema.safeParse(JSON.parse(sessionStorage.getItem(place) ?? 'null'))

@@ -1,4 +1,16 @@
-import { Alert, Button, Code, CopyButton, Group, Paper, Radio, Table, Text } from '@mantine/core'
+import {
+  Alert,
+  Button,
+  Code,
+  CopyButton,
+  Group,
+  List,
+  Paper,
+  Radio,
+  Table,
+  Text,
+  Title,
+} from '@mantine/core'
 import { type ReactNode, type RefObject, useEffect, useRef } from 'react'
 import { KINDS } from '../backups/backup-words.ts'
 import type { Backup } from '../backups/read-backups.ts'
@@ -11,13 +23,15 @@ import { Time, useNow } from '../frame/times.tsx'
 import {
   describeDecision,
   describeNote,
+  describeObstacle,
+  describeRestoreFailure,
   describeStep,
   type PhaseWords,
   placeOf,
 } from './describe-restore.ts'
 import classes from './restore.module.css'
 import { type Answer, answersOf, type Decision } from './restore-decisions.ts'
-import type { Report, Step, TableResult } from './run-restore.ts'
+import type { Blocker, Report, Step, TableResult } from './run-restore.ts'
 
 /** Parts that restoring and undoing share. */
 
@@ -30,6 +44,30 @@ export function useHeading(title: string, step: string): RefObject<HTMLHeadingEl
     document.title = title
   }, [title])
   return heading
+}
+
+/** The heading of a view or step: the place for the focus, see `useHeading`. */
+export function ViewHeading({
+  headingRef,
+  id,
+  children,
+}: {
+  headingRef: RefObject<HTMLHeadingElement | null>
+  id?: string
+  children: ReactNode
+}) {
+  return (
+    <Title
+      order={2}
+      size="h3"
+      id={id}
+      ref={headingRef}
+      tabIndex={-1}
+      className={shared.focusTarget}
+    >
+      {children}
+    </Title>
+  )
 }
 
 export const STEPS = ['Choose', 'Validate', 'Confirm', 'Restore'] as const
@@ -115,6 +153,63 @@ export function Problem({
           {words.requestId !== undefined && <RequestId id={words.requestId} />}
         </Group>
       )}
+    </Alert>
+  )
+}
+
+/** Instead of a view whose backup or restore is not there, or can't be read. */
+export function NotThere({
+  title,
+  failure,
+  error,
+  onRetry,
+  onClose,
+}: {
+  title: string
+  /** What could not be done. */
+  failure: string
+  error: unknown
+  onRetry: (() => void) | null
+  onClose: () => void
+}) {
+  const heading = useHeading(title, 'not there')
+  return (
+    <section className={classes.view}>
+      <ViewHeading headingRef={heading}>{title}</ViewHeading>
+      <Problem words={describeRestoreFailure(error, failure)}>
+        {onRetry !== null && (
+          <Button size="xs" variant="default" onClick={onRetry}>
+            Try again
+          </Button>
+        )}
+        <Button size="xs" variant="default" onClick={onClose}>
+          Back to backups
+        </Button>
+      </Problem>
+    </section>
+  )
+}
+
+/** What stands in the way, and no answer settles. */
+export function Obstacles({
+  title,
+  obstacles,
+  children,
+}: {
+  title: string
+  obstacles: readonly Blocker[]
+  children?: ReactNode
+}) {
+  return (
+    <Alert color="red" icon={<Icon name="cross" />} title={title} role="alert">
+      <List size="sm" spacing={4}>
+        {obstacles.map((blocker) => (
+          <List.Item key={`${blocker.code} ${blocker.table} ${blocker.constraint}`}>
+            {describeObstacle(blocker)}
+          </List.Item>
+        ))}
+      </List>
+      {children}
     </Alert>
   )
 }

@@ -1,11 +1,10 @@
-import { Alert, Button, Text, Title } from '@mantine/core'
+import { Alert, Button, Text } from '@mantine/core'
 import { useQueryClient } from '@tanstack/react-query'
 import { useCallback } from 'react'
 import type { Backup } from '../backups/read-backups.ts'
 import { RequestFailed } from '../calls/call-function.ts'
 import { formatDuration } from '../frame/format.ts'
 import { Icon } from '../frame/icons.tsx'
-import shared from '../frame/page.module.css'
 import { Time } from '../frame/times.tsx'
 import { setSearchParams } from '../frame/use-search-param.ts'
 import type { ViewProps } from '../frame/view-props.ts'
@@ -21,6 +20,7 @@ import {
   StepBar,
   Subject,
   useHeading,
+  ViewHeading,
 } from './restore-parts.tsx'
 import type { Report, RestoreRun } from './run-restore.ts'
 import { type Launch, type RunState, useRestoreRun } from './use-restore-run.ts'
@@ -84,14 +84,7 @@ export function RestoreRunPanel(props: RestoreRunPanelProps) {
   return (
     <section className={classes.view} aria-labelledby="tenantkeep-restore">
       <div>
-        <Title
-          order={2}
-          size="h3"
-          id="tenantkeep-restore"
-          ref={heading}
-          tabIndex={-1}
-          className={shared.focusTarget}
-        >
+        <ViewHeading id="tenantkeep-restore" headingRef={heading}>
           {isUndo && props.undone != null ? (
             <>
               Undo of the {props.undone.type === 'undo' ? 'undo' : 'restore'} of{' '}
@@ -104,7 +97,7 @@ export function RestoreRunPanel(props: RestoreRunPanelProps) {
               Restore to <BackupTime backup={backup} />
             </>
           )}
-        </Title>
+        </ViewHeading>
         {isUndo && (
           <Text c="dimmed" className={classes.subject}>
             {tenant.name}

@@ -1,17 +1,16 @@
-import { Alert, Button, List, Text, Title } from '@mantine/core'
+import { Alert, Button, Text, Title } from '@mantine/core'
 import { useEffect, useRef } from 'react'
 import { formatPlural } from '../frame/format.ts'
 import { Icon } from '../frame/icons.tsx'
 import {
   describeChanges,
-  describeObstacle,
   describeRestoreFailure,
   describeSchemaNote,
   REHEARSAL_PHASES,
 } from './describe-restore.ts'
 import classes from './restore.module.css'
 import { type Answer, isOpen } from './restore-decisions.ts'
-import { DecisionPanel, PlanTable, Problem, ProgressPanel } from './restore-parts.tsx'
+import { DecisionPanel, Obstacles, PlanTable, Problem, ProgressPanel } from './restore-parts.tsx'
 import type { ValidationState } from './use-validation.ts'
 import { addUp, isReady, type Validation } from './validate-restore.ts'
 
@@ -118,23 +117,11 @@ function Plan({
         </Alert>
       )}
       {!isPossible ? (
-        <Alert
-          color="red"
-          icon={<Icon name="cross" />}
-          title="This restore is not possible"
-          role="alert"
-        >
-          <List size="sm" spacing={4}>
-            {obstacles.map((blocker) => (
-              <List.Item key={`${blocker.code} ${blocker.table} ${blocker.constraint}`}>
-                {describeObstacle(blocker)}
-              </List.Item>
-            ))}
-          </List>
+        <Obstacles title="This restore is not possible" obstacles={obstacles}>
           <Text size="sm" mt="sm">
             Nothing was written.
           </Text>
-        </Alert>
+        </Obstacles>
       ) : isNothing ? (
         <Alert color="green" icon={<Icon name="check" />} title="There is nothing to restore">
           {decisions.length === 0

@@ -1,38 +1,47 @@
-import { Button, Skeleton, Title } from '@mantine/core'
+import { Button, Skeleton } from '@mantine/core'
 import { useQuery } from '@tanstack/react-query'
 import { useCallback, useEffect, useRef, useState } from 'react'
 import { type Backup, readBackup } from '../backups/read-backups.ts'
 import { RequestFailed } from '../calls/call-function.ts'
 import { keepTickedRows, readTickedRows } from '../compare/ticked-rows.ts'
-import shared from '../frame/page.module.css'
 import { setSearchParams, useSearchParam } from '../frame/use-search-param.ts'
 import { useViewerId } from '../frame/use-viewer-id.ts'
 import type { ViewProps } from '../frame/view-props.ts'
 import { readState } from '../state/read-state.ts'
-import { describeChanges, describeRestoreFailure } from './describe-restore.ts'
+import { describeChanges } from './describe-restore.ts'
 import classes from './restore.module.css'
 import {
-  type Draft,
   FIRST_CHOICES,
   FIRST_DRAFT,
   keepDraft,
   keepStarted,
+  keepStartedRun,
+  keyOf,
   placeOfWay,
-  type RowKeys,
   readDraft,
   readStarted,
+  reopenDraft,
   toOptions,
 } from './restore-choices.ts'
 import { ChooseStep } from './restore-choose.tsx'
 import { ConfirmStep } from './restore-confirm.tsx'
 import { applyAnswers, type Decision } from './restore-decisions.ts'
-import { BackupTime, Problem, StepBar, Subject, useHeading } from './restore-parts.tsx'
+import {
+  BackupTime,
+  NotThere,
+  Problem,
+  StepBar,
+  Subject,
+  useHeading,
+  ViewHeading,
+} from './restore-parts.tsx'
 import { RestoreRunPanel } from './restore-run-panel.tsx'
 import { ValidateStep } from './restore-validate.tsx'
 import type { Errand } from './run-restore.ts'
+import { useDraft } from './use-draft.ts'
 import type { Launch } from './use-restore-run.ts'
 import { PLAN_MS, useValidation } from './use-validation.ts'
-import { addUp, isReady, type Validation } from './validate-restore.ts'
+import { addUp, isReady, toReal, type Validation } from './validate-restore.ts'
 
 /**
  * The way back to a backup: choose, validate, confirm, restore. Every step has its address; what was chosen
@@ -84,8 +93,7 @@ function Way(props: WayProps) {
         lostKey={lostKey}
         runId={runId}
         onRun={(run) => {
-          const pressed = readStarted(place)
-          if (pressed !== null) keepStarted(place, { ...pressed, runId: run })
+          keepStartedRun(place, run)
           setSearchParams({ run, step: null }, 'replace')
         }}
         onComplete={() => {
@@ -93,19 +101,9 @@ function Way(props: WayProps) {
           if (backupId !== null) keepTickedRows(backupId, null)
         }}
         onBack={(isStale) => {
-          // Not restored: what was chosen still is. The plan is made again, and so is the key.
-          const draft = readDraft(place)
-          if (draft !== null) {
-            keepDraft(place, {
-              ...draft,
-              rehearsals: {},
-              key: null,
-              stale: isStale ? draft.stale : null,
-            })
-          }
-          keepStarted(place, null)
+          const wasChosen = reopenDraft(place, { isStale })
           setLaunch(null)
-          setSearchParams({ run: null, step: draft === null ? null : 'validate' }, 'replace')
+          setSearchParams({ run: null, step: wasChosen ? 'validate' : null }, 'replace')
         }}
       />
     )
@@ -115,7 +113,9 @@ function Way(props: WayProps) {
   }
   if (backup.isPending && backupId !== null) return <Waiting />
   return (
-    <NoBackup
+    <NotThere
+      title="Restore"
+      failure="The backup could not be read"
       error={backup.error ?? new RequestFailed('backup_not_found', 'There is no such backup.')}
       onRetry={backup.isError ? () => void backup.refetch() : null}
       onClose={onClose}
@@ -133,35 +133,6 @@ function Waiting() {
   )
 }
 
-function NoBackup({
-  error,
-  onRetry,
-  onClose,
-}: {
-  error: unknown
-  onRetry: (() => void) | null
-  onClose: () => void
-}) {
-  const heading = useHeading('Restore', 'no backup')
-  return (
-    <section className={classes.view}>
-      <Title order={2} size="h3" ref={heading} tabIndex={-1} className={shared.focusTarget}>
-        Restore
-      </Title>
-      <Problem words={describeRestoreFailure(error, 'The backup could not be read')}>
-        {onRetry !== null && (
-          <Button size="xs" variant="default" onClick={onRetry}>
-            Try again
-          </Button>
-        )}
-        <Button size="xs" variant="default" onClick={onClose}>
-          Back to backups
-        </Button>
-      </Problem>
-    </section>
-  )
-}
-
 const STEP_NUMBERS: Record<string, number> = { validate: 1, confirm: 2 }
 
 interface WizardProps extends WayProps {
@@ -174,7 +145,10 @@ function Wizard(props: WizardProps) {
   const [stepName] = useSearchParam('step')
   const step = STEP_NUMBERS[stepName ?? ''] ?? 0
   const [ticked] = useState(() => readTickedRows(backup.id))
-  const [draft, changeDraft] = useDraft(place, ticked)
+  const [draft, changeDraft] = useDraft(place, {
+    ...FIRST_DRAFT,
+    choices: { ...FIRST_CHOICES, scope: ticked === null ? 'everything' : 'rows' },
+  })
   const state = useQuery({
     queryKey: ['state', tenant.id],
     queryFn: ({ signal }) => readState(services, tenant.id, signal),
@@ -208,9 +182,8 @@ function Wizard(props: WizardProps) {
     [asked, toErrand, validation.start],
   )
 
-  const keyOf = ({ report: { planHash } }: Validation) => {
-    if (draft.key?.planHash === planHash) return draft.key.key
-    const key = crypto.randomUUID()
+  const keepKey = ({ report: { planHash } }: Validation) => {
+    const key = keyOf(draft, planHash)
     changeDraft({ key: { planHash, key } })
     return key
   }
@@ -231,16 +204,9 @@ function Wizard(props: WizardProps) {
   return (
     <section className={classes.view} aria-labelledby="tenantkeep-restore">
       <div>
-        <Title
-          order={2}
-          size="h3"
-          id="tenantkeep-restore"
-          ref={heading}
-          tabIndex={-1}
-          className={shared.focusTarget}
-        >
+        <ViewHeading id="tenantkeep-restore" headingRef={heading}>
           Restore to <BackupTime backup={backup} />
-        </Title>
+        </ViewHeading>
         <Subject tenantName={tenant.name} backup={backup} />
       </div>
       <StepBar current={step} isNarrow={isNarrow} />
@@ -281,7 +247,7 @@ function Wizard(props: WizardProps) {
               validate(true)
               return
             }
-            keyOf(ready)
+            keepKey(ready)
             setSearchParams({ step: 'confirm' })
           }}
         />
@@ -294,7 +260,7 @@ function Wizard(props: WizardProps) {
           onNote={(note) => changeDraft({ note })}
           onBack={() => setSearchParams({ step: 'validate' })}
           onConfirm={() => {
-            const key = keyOf(plan)
+            const key = keepKey(plan)
             changeDraft({ stale: summaryOf(plan) })
             keepStarted(place, { key, runId: null })
             onLaunch({ key, errand: toReal(plan, key, draft.note) })
@@ -319,20 +285,6 @@ function summaryOf({ report, isPartial }: Validation): string {
   return describeChanges(addUp(report, { isPartial }), { tense: 'would', isUndo: false })
 }
 
-/** What was rehearsed, in earnest. */
-function toReal(plan: Validation, key: string, note: string): Errand {
-  return {
-    name: plan.errand.name,
-    body: {
-      ...plan.errand.body,
-      dry_run: false,
-      plan_hash: plan.report.planHash,
-      idempotency_key: key,
-      ...(note.trim() === '' ? {} : { note: note.trim() }),
-    },
-  }
-}
-
 function describeUnusable({ status }: Backup) {
   const text = {
     pruned: 'It was pruned, as its time was over. Choose another one.',
@@ -342,28 +294,4 @@ function describeUnusable({ status }: Backup) {
     complete: '',
   }[status]
   return { title: 'This backup can not be restored', text, requestId: undefined }
-}
-
-/** What was chosen so far, kept in the tab. */
-function useDraft(
-  place: string,
-  ticked: RowKeys | null,
-): [Draft, (change: Partial<Draft>) => void] {
-  const [draft, setDraft] = useState<Draft>(
-    () =>
-      readDraft(place) ?? {
-        ...FIRST_DRAFT,
-        choices: { ...FIRST_CHOICES, scope: ticked === null ? 'everything' : 'rows' },
-      },
-  )
-  const latest = useRef(draft)
-  const change = useCallback(
-    (changes: Partial<Draft>) => {
-      latest.current = { ...latest.current, ...changes }
-      keepDraft(place, latest.current)
-      setDraft(latest.current)
-    },
-    [place],
-  )
-  return [draft, change]
 }

@@ -1,29 +1,24 @@
-import { Alert, Button, List, Modal, Paper, Radio, Skeleton, Text, Title } from '@mantine/core'
+import { Alert, Button, Modal, Paper, Radio, Skeleton, Text, Title } from '@mantine/core'
 import { useQuery } from '@tanstack/react-query'
 import { useCallback, useEffect, useRef, useState } from 'react'
 import { RequestFailed } from '../calls/call-function.ts'
 import { Icon } from '../frame/icons.tsx'
-import shared from '../frame/page.module.css'
 import { Time } from '../frame/times.tsx'
 import { setSearchParams, useSearchParam } from '../frame/use-search-param.ts'
 import { useViewerId } from '../frame/use-viewer-id.ts'
 import type { ViewProps } from '../frame/view-props.ts'
-import {
-  describeChanges,
-  describeObstacle,
-  describeRestoreFailure,
-  REHEARSAL_PHASES,
-} from './describe-restore.ts'
+import { describeChanges, describeRestoreFailure, REHEARSAL_PHASES } from './describe-restore.ts'
 import { type Restore, readRestore } from './read-restore.ts'
 import classes from './restore.module.css'
 import {
-  type Draft,
   FIRST_DRAFT,
   keepDraft,
   keepStarted,
+  keepStartedRun,
+  keyOf,
   placeOfWay,
-  readDraft,
   readStarted,
+  reopenDraft,
 } from './restore-choices.ts'
 import { TypedName, useTypedName } from './restore-confirm.tsx'
 import { conflictAnswer, type Decision } from './restore-decisions.ts'
@@ -31,16 +26,20 @@ import {
   Choice,
   DecisionPanel,
   Fact,
+  NotThere,
+  Obstacles,
   PlanTable,
   Problem,
   ProgressPanel,
   useHeading,
+  ViewHeading,
 } from './restore-parts.tsx'
 import { RestoreRunPanel } from './restore-run-panel.tsx'
 import type { Errand } from './run-restore.ts'
+import { useDraft } from './use-draft.ts'
 import type { Launch } from './use-restore-run.ts'
 import { useValidation } from './use-validation.ts'
-import { addUp, isReady, type Validation } from './validate-restore.ts'
+import { addUp, isReady, toReal, type Validation } from './validate-restore.ts'
 
 /**
  * Takes a restore back. What it would do is rehearsed as soon as the view opens; only the last button, in
@@ -90,22 +89,12 @@ function Way(props: WayProps) {
         lostKey={lostKey}
         runId={runId}
         onRun={(run) => {
-          const pressed = readStarted(place)
-          if (pressed !== null) keepStarted(place, { ...pressed, runId: run })
+          keepStartedRun(place, run)
           setSearchParams({ run }, 'replace')
         }}
         onComplete={() => keepDraft(place, null)}
         onBack={(isStale) => {
-          const draft = readDraft(place)
-          if (draft !== null) {
-            keepDraft(place, {
-              ...draft,
-              rehearsals: {},
-              key: null,
-              stale: isStale ? draft.stale : null,
-            })
-          }
-          keepStarted(place, null)
+          reopenDraft(place, { isStale })
           setLaunch(null)
           setSearchParams({ run: null }, 'replace')
         }}
@@ -117,7 +106,9 @@ function Way(props: WayProps) {
   }
   if (restore.isPending && restoreId !== null) return <Waiting />
   return (
-    <NoRestore
+    <NotThere
+      title="Undo of a restore"
+      failure="The restore could not be read"
       error={restore.error ?? new RequestFailed('restore_not_found', 'There is no such restore.')}
       onRetry={restore.isError ? () => void restore.refetch() : null}
       onClose={onClose}
@@ -134,41 +125,12 @@ function Waiting() {
   )
 }
 
-function NoRestore({
-  error,
-  onRetry,
-  onClose,
-}: {
-  error: unknown
-  onRetry: (() => void) | null
-  onClose: () => void
-}) {
-  const heading = useHeading('Undo of a restore', 'no restore')
-  return (
-    <section className={classes.view}>
-      <Title order={2} size="h3" ref={heading} tabIndex={-1} className={shared.focusTarget}>
-        Undo of a restore
-      </Title>
-      <Problem words={describeRestoreFailure(error, 'The restore could not be read')}>
-        {onRetry !== null && (
-          <Button size="xs" variant="default" onClick={onRetry}>
-            Try again
-          </Button>
-        )}
-        <Button size="xs" variant="default" onClick={onClose}>
-          Back to backups
-        </Button>
-      </Problem>
-    </section>
-  )
-}
-
 type Reach = 'restored' | 'everything'
 
 function UndoPlan(props: WayProps & { restore: Restore; onLaunch: (launch: Launch) => void }) {
   const { services, tenant, restore, place, isNarrow, announce, onClose, onLaunch } = props
   const [reach, setReach] = useState<Reach>('restored')
-  const [draft, changeDraft] = useUndoDraft(place)
+  const [draft, changeDraft] = useDraft(place, FIRST_DRAFT)
   const [isAsking, setAsking] = useState(false)
   const heading = useHeading(`Undo a restore – ${tenant.name}`, 'undo')
   const { state, start, answer } = useValidation({
@@ -204,41 +166,20 @@ function UndoPlan(props: WayProps & { restore: Restore; onLaunch: (launch: Launc
   }, [announce, summary])
 
   const undo = (validation: Validation) => {
-    const known = draft.key?.planHash === validation.report.planHash ? draft.key.key : null
-    const key = known ?? crypto.randomUUID()
-    changeDraft({
-      key: { planHash: validation.report.planHash, key },
-      stale: summarize(validation),
-    })
+    const { planHash } = validation.report
+    const key = keyOf(draft, planHash)
+    changeDraft({ key: { planHash, key }, stale: summarize(validation) })
     keepStarted(place, { key, runId: null })
-    onLaunch({
-      key,
-      errand: {
-        name: 'undo-restore',
-        body: {
-          ...validation.errand.body,
-          dry_run: false,
-          plan_hash: validation.report.planHash,
-          idempotency_key: key,
-        },
-      },
-    })
+    onLaunch({ key, errand: toReal(validation, key) })
   }
 
   return (
     <section className={classes.view} aria-labelledby="tenantkeep-undo">
       <div>
-        <Title
-          order={2}
-          size="h3"
-          id="tenantkeep-undo"
-          ref={heading}
-          tabIndex={-1}
-          className={shared.focusTarget}
-        >
+        <ViewHeading id="tenantkeep-undo" headingRef={heading}>
           Undo the {restore.type === 'undo' ? 'undo' : 'restore'} of{' '}
           <Time value={restore.completedAt ?? restore.createdAt} />
-        </Title>
+        </ViewHeading>
         <Text c="dimmed" className={classes.subject}>
           {tenant.name} · by {restore.actorLabel}
           {restore.takenAt !== null && restore.type === 'restore' && (
@@ -364,20 +305,7 @@ function Planned({
   return (
     <>
       {!isPossible ? (
-        <Alert
-          color="red"
-          icon={<Icon name="cross" />}
-          title="This undo is not possible"
-          role="alert"
-        >
-          <List size="sm" spacing={4}>
-            {obstacles.map((blocker) => (
-              <List.Item key={`${blocker.code} ${blocker.table} ${blocker.constraint}`}>
-                {describeObstacle(blocker)}
-              </List.Item>
-            ))}
-          </List>
-        </Alert>
+        <Obstacles title="This undo is not possible" obstacles={obstacles} />
       ) : !hasWork ? (
         <Alert color="green" icon={<Icon name="check" />} title="There is nothing to take back">
           With these answers every row stays as it is now.
@@ -500,18 +428,4 @@ function UndoQuestion({
       </div>
     </Modal>
   )
-}
-
-function useUndoDraft(place: string): [Draft, (change: Partial<Draft>) => void] {
-  const [draft, setDraft] = useState<Draft>(() => readDraft(place) ?? FIRST_DRAFT)
-  const latest = useRef(draft)
-  const change = useCallback(
-    (changes: Partial<Draft>) => {
-      latest.current = { ...latest.current, ...changes }
-      keepDraft(place, latest.current)
-      setDraft(latest.current)
-    },
-    [place],
-  )
-  return [draft, change]
 }

@@ -62,6 +62,20 @@ export function isReady({ report, obstacles, decisions }: Validation): boolean {
   return report.blockers.length === 0 && obstacles.length === 0 && !decisions.some(isOpen)
 }
 
+/** What was rehearsed, in earnest, under the key that never does it twice. */
+export function toReal({ errand, report }: Validation, key: string, note = ''): Errand {
+  return {
+    name: errand.name,
+    body: {
+      ...errand.body,
+      dry_run: false,
+      plan_hash: report.planHash,
+      idempotency_key: key,
+      ...(note.trim() === '' ? {} : { note: note.trim() }),
+    },
+  }
+}
+
 export interface Totals {
   inserted: number
   updated: number

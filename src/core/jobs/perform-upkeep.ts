@@ -1,4 +1,5 @@
 import { BackupError } from '../errors.ts'
+import { pruneBackups } from '../retention/prune-backups.ts'
 import type { Services } from '../services.ts'
 import { keepAlive } from './keep-alive.ts'
 import { describeFailure, mayTryAgain } from './may-try-again.ts'
@@ -14,9 +15,9 @@ import {
   type UpkeepRun,
 } from './upkeep-run.ts'
 
-const TASKS: Partial<
-  Record<UpkeepTask, (services: Services, input: UpkeepInput) => Promise<UpkeepReport>>
-> = {}
+type Perform = (services: Services, input: UpkeepInput) => Promise<UpkeepReport>
+
+const TASKS: Partial<Record<UpkeepTask, Perform>> = { prune: pruneBackups }
 
 /** Whether this code knows how to do it. */
 export function isKnownTask(task: UpkeepTask): boolean {
@@ -41,12 +42,14 @@ const MOST_LISTED = 1_000
 /**
  * Does one turn of a task that was claimed. True where the run is settled by it; where more is due, the job
  * is queued again, so that whoever has time goes on. What ends a turn is recorded and thrown to nobody.
+ * `perform` is how the task is done, where it is not in the usual way.
  */
 export async function performUpkeep(
   services: Services,
   queue: JobQueue,
   claimed: ClaimedJob<UpkeepJob>,
   turn: Turn,
+  perform: Perform | undefined = TASKS[claimed.job.task],
 ): Promise<boolean> {
   const database = services.tenants.catalog
   const run = await findUpkeepRun(database, claimed.job.runId)
@@ -57,7 +60,7 @@ export async function performUpkeep(
   using life = keepAlive(queue, claimed, turn)
   const startedAt = Date.now()
   try {
-    const report = await callTask(services, run, turn, life.signal)
+    const report = await callTask(services, run, { ...turn, signal: life.signal }, perform)
     if (life.wasTaken()) return false
     const total = addTurn(run.report, report)
     const isOutOfTime = Date.now() >= turn.until.getTime()
@@ -96,10 +99,9 @@ export async function performUpkeep(
 async function callTask(
   services: Services,
   { runId, task, actor, tenantId }: UpkeepRun,
-  { until, tell }: Turn,
-  signal: AbortSignal,
+  { until, signal, tell }: Turn,
+  perform: Perform | undefined,
 ): Promise<UpkeepReport> {
-  const perform = TASKS[task]
   if (perform === undefined) throw new BackupError('internal', `Nothing is known of ${task}.`)
   const progress = keepProgress(services.tenants.catalog, runId)
   try {
@@ -107,7 +109,7 @@ async function callTask(
       actor,
       runId,
       until,
-      signal,
+      ...(signal === undefined ? {} : { signal }),
       ...(tenantId === null ? {} : { tenantId }),
       tell: (told) => {
         progress.report(() => told)

@@ -47,6 +47,8 @@ export type ExpireCode = 'past_policy' | 'safety_window_over' | 'departed' | 'fo
 export interface RetentionReason<Code extends string = KeepCode | ExpireCode> {
   code: Code
   message: string
+  /** When it keeps the backup no longer, where that is certain today. */
+  until?: Date
 }
 
 /** `reasons` are why it is kept (all that hold), or the one why it goes. */
@@ -68,8 +70,8 @@ export function decideRetention(
 ): RetentionDecision[] {
   const { departed, forgottenAt, now } = facts
   const reasons = new Map<string, RetentionReason<KeepCode>[]>(backups.map(({ id }) => [id, []]))
-  const keep = (id: string, code: KeepCode, message: string) =>
-    reasons.get(id)?.push({ code, message })
+  const keep: Keep = (id, code, message, until) =>
+    reasons.get(id)?.push({ code, message, ...(until === undefined ? {} : { until }) })
 
   for (const backup of backups) keepByItself(backup, facts, keep)
   const departedUntil = departed === null ? null : addDays(departed.since, departed.days)
@@ -82,6 +84,7 @@ export function decideRetention(
         id,
         'departed_waiting',
         `The tenant left the application; everything is kept until ${dayOf(departedUntil)}.`,
+        departedUntil,
       )
     }
   }
@@ -115,7 +118,7 @@ export function decideRetention(
   })
 }
 
-type Keep = (id: string, code: KeepCode, message: string) => void
+type Keep = (id: string, code: KeepCode, message: string, until?: Date) => void
 
 /** What one can say of a backup without looking at the others. */
 function keepByItself(backup: RetainableBackup, facts: RetentionFacts, keep: Keep): void {
@@ -140,9 +143,11 @@ function keepByItself(backup: RetainableBackup, facts: RetentionFacts, keep: Kee
   }
   if (backup.backupType === 'pre_restore') {
     const until = addDays(recordedAt, safetyDays)
-    if (until > now) keep(id, 'safety_window', `The restore can be undone until ${dayOf(until)}.`)
+    if (until > now) {
+      keep(id, 'safety_window', `The restore can be undone until ${dayOf(until)}.`, until)
+    }
   } else if (dayOf(recordedAt) === dayOf(now)) {
-    keep(id, 'today', 'It was taken today.')
+    keep(id, 'today', 'It was taken today.', startOfNextDay(now))
   }
 }
 
@@ -182,15 +187,19 @@ function keepByPolicy(
   keep: Keep,
 ): void {
   for (const { id, backupType, recordedAt, tags } of backups) {
-    const isYoung = (days: number | undefined) =>
-      days !== undefined && addDays(recordedAt, days) > now
-    if (backupType !== 'pre_restore' && isYoung(policy.within_days)) {
-      keep(id, 'within_days', `It is younger than ${policy.within_days} days.`)
+    const youngUntil = (days: number | undefined) => {
+      const until = days === undefined ? now : addDays(recordedAt, days)
+      return until > now ? until : undefined
+    }
+    const withinUntil = backupType === 'pre_restore' ? undefined : youngUntil(policy.within_days)
+    if (withinUntil !== undefined) {
+      keep(id, 'within_days', `It is younger than ${policy.within_days} days.`, withinUntil)
     }
     for (const tag of tags) {
       const days = Object.hasOwn(policy.tags ?? {}, tag) ? policy.tags?.[tag] : undefined
-      if (isYoung(days)) {
-        keep(id, 'tags', `It carries the tag «${tag}» and is younger than ${days} days.`)
+      const until = youngUntil(days)
+      if (until !== undefined) {
+        keep(id, 'tags', `It carries the tag «${tag}» and is younger than ${days} days.`, until)
       }
     }
   }
@@ -237,6 +246,10 @@ function newestFirst(backups: readonly RetainableBackup[]): RetainableBackup[] {
 
 function addDays(at: Date, days: number): Date {
   return new Date(at.getTime() + days * DAY_MS)
+}
+
+function startOfNextDay(at: Date): Date {
+  return new Date(`${dayOf(addDays(at, 1))}T00:00:00Z`)
 }
 
 /** `2026-11-21`, UTC. */

@@ -44,11 +44,11 @@ export async function writeErasureMark(
 
 /** When each tenant was last forgotten, by the catalog and by every store that is open here. */
 export async function readErasures(services: Services): Promise<Map<string, Date>> {
-  const { rows } = await services.tenants.catalog.query<{ id: string; ms: number }>(
-    `select tenant_id as id, (extract(epoch from max(forgotten_at)) * 1000)::float8 as ms
+  const { rows } = await services.tenants.catalog.query<{ id: string; ms: string }>(
+    `select tenant_id as id, (extract(epoch from max(forgotten_at)) * 1000) as ms
      from tenantkeep.forgotten_tenants group by 1`,
   )
-  const erasures = new Map(rows.map(({ id, ms }) => [id, new Date(ms)]))
+  const erasures = new Map(rows.map(({ id, ms }) => [id, new Date(Number(ms))]))
   for (const store of openStores(services)) {
     for (const { tenantId, forgottenAt } of await readMarks(store, services, erasurePrefix())) {
       const known = erasures.get(tenantId)

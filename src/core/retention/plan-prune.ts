@@ -120,10 +120,15 @@ async function readTenantIds(catalog: Queryable, after: string | null): Promise<
 }
 
 interface BackupRow
-  extends Omit<PrunableBackup, 'takenAt' | 'recordedAt' | 'pin' | 'usedBy' | 'isElsewhere'> {
+  extends Omit<
+    PrunableBackup,
+    'takenAt' | 'recordedAt' | 'totalSize' | 'pin' | 'usedBy' | 'isElsewhere'
+  > {
+  /** Numbers come as text. */
+  totalSize: string
   organizationName: string | null
-  takenMs: number
-  recordedMs: number
+  takenMs: string
+  recordedMs: string
   pinnedBy: string | null
   pinnedByKind: string | null
   pinReason: string | null
@@ -150,12 +155,12 @@ async function planTenants(
       own: null,
       noticedMs: null,
       leftObjects: 0,
-      nowMs: 0,
+      nowMs: '0',
     }
-    const now = new Date(nowMs)
+    const now = new Date(Number(nowMs))
     const policy = own === null ? premises.settings.fallback : parsePolicy(own, 'tenant')
     const isGone = premises.hostTenants.size > 0 && !premises.hostTenants.has(tenantId)
-    const departedSince = isGone ? new Date(noticedMs ?? nowMs) : null
+    const departedSince = isGone ? new Date(Number(noticedMs ?? nowMs)) : null
     const retained = rows.map((row) => toPrunable(row, uses, stores))
     return {
       tenantId,
@@ -194,8 +199,9 @@ function toPrunable(
   } = row
   return {
     ...rest,
-    takenAt: new Date(takenMs),
-    recordedAt: new Date(recordedMs),
+    totalSize: Number(row.totalSize),
+    takenAt: new Date(Number(takenMs)),
+    recordedAt: new Date(Number(recordedMs)),
     pin:
       pinReason === null
         ? null
@@ -210,9 +216,9 @@ async function readBackups(catalog: Queryable, ids: readonly string[]): Promise<
     `select b.id, b.organization_id as "organizationId", b.organization_name as "organizationName",
        b.backup_type as "backupType", b.status, b.store_url as "storeUrl",
        b.object_stamp as "objectStamp", b.summary_path as "summaryPath",
-       b.summary_sha256 as "summarySha256", b.total_size::float8 as "totalSize", b.name, b.tags,
-       (extract(epoch from b.taken_at) * 1000)::float8 as "takenMs",
-       (extract(epoch from b.created_at) * 1000)::float8 as "recordedMs",
+       b.summary_sha256 as "summarySha256", b.total_size as "totalSize", b.name, b.tags,
+       (extract(epoch from b.taken_at) * 1000) as "takenMs",
+       (extract(epoch from b.created_at) * 1000) as "recordedMs",
        b.verified_at is not null and b.damaged_at is null as "isGood",
        b.pinned_by as "pinnedBy", b.pinned_by_kind as "pinnedByKind", b.pin_reason as "pinReason"
      from public.tenant_backups b
@@ -226,9 +232,9 @@ async function readBackups(catalog: Queryable, ids: readonly string[]): Promise<
 interface TenantFacts {
   id: string
   own: unknown
-  noticedMs: number | null
+  noticedMs: string | null
   leftObjects: number
-  nowMs: number
+  nowMs: string
 }
 
 async function readTenantFacts(
@@ -236,8 +242,8 @@ async function readTenantFacts(
   ids: readonly string[],
 ): Promise<Map<string, TenantFacts>> {
   const { rows } = await catalog.query<TenantFacts>(
-    `select t.id, p.policy as own, (extract(epoch from d.noticed_at) * 1000)::float8 as "noticedMs",
-       (extract(epoch from now()) * 1000)::float8 as "nowMs",
+    `select t.id, p.policy as own, (extract(epoch from d.noticed_at) * 1000) as "noticedMs",
+       (extract(epoch from now()) * 1000) as "nowMs",
        coalesce(o.count, 0)::int as "leftObjects"
      from unnest($1::text[]) as t (id)
      left join tenantkeep.retention_policies p on p.tenant_id = t.id

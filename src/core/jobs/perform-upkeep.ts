@@ -1,3 +1,4 @@
+import { verifyInRotation } from '../backup/verify-in-rotation.ts'
 import { BackupError } from '../errors.ts'
 import { pruneBackups } from '../retention/prune-backups.ts'
 import type { Services } from '../services.ts'
@@ -17,7 +18,10 @@ import {
 
 type Perform = (services: Services, input: UpkeepInput) => Promise<UpkeepReport>
 
-const TASKS: Partial<Record<UpkeepTask, Perform>> = { prune: pruneBackups }
+const TASKS: Partial<Record<UpkeepTask, Perform>> = {
+  prune: pruneBackups,
+  verify: verifyInRotation,
+}
 
 /** Whether this code knows how to do it. */
 export function isKnownTask(task: UpkeepTask): boolean {

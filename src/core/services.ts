@@ -6,6 +6,7 @@ import type { TenantLocator } from './tenants/locate-tenant.ts'
 /** What the core needs from outside. Built once per process by the edge that runs it. */
 export interface Services {
   tenants: TenantLocator
+  /** Where backups are made; with a second place set up, what it can't give is read from there. */
   store: Store
   signingKeys: SigningKeys
   log: Logger

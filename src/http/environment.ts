@@ -1,6 +1,8 @@
 import { z } from 'zod'
 import { requireSessionMode } from '../core/database/require-session-mode.ts'
 import { BackupError } from '../core/errors.ts'
+import type { StoreSettings } from '../core/store/open-store.ts'
+import { readCopySettings, readCredentials } from '../core/store/store-settings.ts'
 import { parseSecretUrl } from '../core/watch/call-url.ts'
 
 const text = z
@@ -49,8 +51,9 @@ export interface Environment {
   operatorSecret: string | undefined
   signingKey: string | undefined
   previousSigningKey: string | undefined
-  /** `supabase://bucket` or `file:///…`. */
-  storeUrl: string
+  store: StoreSettings
+  /** Where copies of all backups go. */
+  copyStore: StoreSettings | undefined
   allowedOrigins: string[]
   /** Who hears of problems; a secret. */
   alertWebhook: URL | undefined
@@ -72,8 +75,13 @@ export function readEnvironment(
   const all = Variables.parse(given)
   const supabaseSecretKey = all.SUPABASE_SECRET_KEY ?? all.SUPABASE_SERVICE_ROLE_KEY
   const { CRON_SECRET: cronSecret, OPERATOR_SECRET: operatorSecret } = all
+  const credentials = readCredentials(given)
+  const copyStore = readCopySettings(given)
   refuseSecretsForBrowsers(given, [
     supabaseSecretKey,
+    credentials.s3?.secretAccessKey,
+    copyStore?.supabaseSecretKey,
+    copyStore?.s3?.secretAccessKey,
     cronSecret,
     operatorSecret,
     all.SUPABASE_DB_URL,
@@ -111,7 +119,8 @@ export function readEnvironment(
     operatorSecret,
     signingKey: all.BACKUP_SIGNING_KEY,
     previousSigningKey: all.BACKUP_SIGNING_KEY_PREVIOUS,
-    storeUrl: all.BACKUP_STORE ?? 'supabase://backups',
+    store: { ...credentials, url: all.BACKUP_STORE ?? 'supabase://backups' },
+    copyStore,
     allowedOrigins: readOrigins(all.ALLOWED_ORIGINS),
     alertWebhook: parseSecretUrl('ALERT_WEBHOOK_URL', all.ALERT_WEBHOOK_URL),
     monitorPing: parseSecretUrl('MONITOR_PING_URL', all.MONITOR_PING_URL),

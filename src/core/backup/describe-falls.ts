@@ -46,13 +46,18 @@ export function describeFalls(history: readonly TableRows[], current: TableRows)
     { table: null, rows: total(current), usual: medianOf(history.map(total)) },
     ...[...names].map((table) => ({
       table,
-      rows: current[table] ?? null,
-      usual: medianOf(history.map((tables) => tables[table] ?? 0)),
+      rows: rowsOf(current, table),
+      usual: medianOf(history.map((tables) => rowsOf(tables, table) ?? 0)),
     })),
   ]
   return falls
     .filter(({ rows, usual }) => (rows ?? 0) < usual)
     .sort((a, b) => b.usual - (b.rows ?? 0) - (a.usual - (a.rows ?? 0)))
+}
+
+/** A table may be called `constructor`. */
+function rowsOf(tables: TableRows, table: string): number | null {
+  return Object.hasOwn(tables, table) ? (tables[table] ?? null) : null
 }
 
 /** Of two in the middle the larger, which notices a loss for a day longer; 0 of nothing. */

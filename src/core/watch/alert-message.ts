@@ -59,11 +59,11 @@ export function composeAlert(events: readonly AlertEvent[], isRepeated: boolean)
   const title = `Tenantkeep: ${counts.join(', ')}`
   const sections = groups.map(({ kind, group }) => {
     const lines = group.slice(0, MOST_LINES).map(describe)
-    const more = group.length - lines.length
+    const others = group.slice(MOST_LINES)
     return [
       `*${HEADINGS[kind]}*`,
       ...lines,
-      ...(more === 0 ? [] : [`… and ${more} more (${countCodes(group)}).`]),
+      ...(others.length === 0 ? [] : [`… and ${others.length} more (${countCodes(others)}).`]),
     ]
   })
   const repeated = isRepeated

@@ -368,7 +368,8 @@ function isInScope(table: StagedTable, alias: string, action?: 'insert'): string
     where c.table_no = ${table.index} and c.key = ${keyOf(table.shared, alias)}${done})`
 }
 
-async function addLiveRows(
+/** Adds live rows of the tenant to the staged ones, with their own values and their place. */
+export async function addLiveRows(
   session: Queryable,
   table: StagedTable,
   given: { action: 'before' | 'delete'; rowNumber: string | null; with?: string; from: string },

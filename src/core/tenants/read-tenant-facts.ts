@@ -1,6 +1,7 @@
 import { BACKUP_JSON, type Backup } from '../backup/backup-record.ts'
 import type { Queryable } from '../database/database.ts'
 import type { RunningWork, StateFacts } from './decide-state.ts'
+import { isTenantLocked } from './lock-tenant.ts'
 
 /** What is known of one tenant, over which its state is decided. */
 export interface TenantFacts extends StateFacts {
@@ -21,11 +22,7 @@ const BEGINNING = `interval '90 seconds'`
 const WAITING = `interval '1 hour'`
 
 /** Whoever works on a tenant as a whole holds its lock (lock-tenant.ts); this looks, and takes none. */
-const IS_LOCKED = `exists (
-  select from pg_catalog.pg_locks k, hashtextextended('tenantkeep.tenant:' || t.id, 0) as h (key)
-  where k.locktype = 'advisory' and k.objsubid = 1 and k.granted
-    and k.database = (select d.oid from pg_catalog.pg_database d where d.datname = current_database())
-    and k.classid::bigint = ((h.key >> 32) & 4294967295) and k.objid::bigint = (h.key & 4294967295))`
+const IS_LOCKED = isTenantLocked('t.id')
 
 const WORK = `'runId', w.run_id, 'startedAt', w.created_at, 'actorLabel', w.actor_label`
 

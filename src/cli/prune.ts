@@ -55,7 +55,7 @@ export function registerPrune(program: Command, run: Runner): void {
           planHash: preview.plan_hash,
         })
         progress.end()
-        return describeReport(report)
+        return describeReport(report, preview)
       }),
     ),
   )
@@ -87,10 +87,14 @@ function describePreview({ tenants, totals }: PrunePreview): string[] {
   ]
 }
 
-function describeReport({ details, left, failed }: PruneReport): CommandResult {
+function describeReport(
+  { details, left, failed }: PruneReport,
+  { tenants }: PrunePreview,
+): CommandResult {
+  const names = new Map(tenants.map((it) => [it.organization_id, it.organization_name]))
   const { pruned, busy, problems, ...sums } = details
   const lines = pruned.flatMap((tenant) => [
-    `${printable(tenant.organization_name ?? tenant.organization_id)}: ${formatCount(tenant.expired)} backups removed, ${formatCount(tenant.objects)} objects, ${formatBytes(tenant.bytes)}`,
+    `${printable(names.get(tenant.organization_id) ?? tenant.organization_id)}: ${formatCount(tenant.expired)} backups removed, ${formatCount(tenant.objects)} objects, ${formatBytes(tenant.bytes)}`,
     ...tenant.locked.map(
       ({ store, objects, until }) =>
         `    ${formatCount(objects)} objects are locked in ${printable(store)} ${until === null ? 'without an end' : `until ${until}`}; they go then.`,

@@ -1,8 +1,8 @@
 import type { Queryable } from '../database/database.ts'
 import { interruptible } from '../interruptible.ts'
 import type { Services } from '../services.ts'
+import { placesOf } from '../store/read-with-copy.ts'
 import type { LockedObject } from '../store/store.ts'
-import { openStores } from './open-stores.ts'
 
 /** An object that is to go, and where from. */
 export interface DoomedObject {
@@ -57,7 +57,7 @@ export async function removeDoomed(
   signal?: AbortSignal,
 ): Promise<RemainingObjects> {
   const { catalog } = services.tenants
-  for (const store of openStores(services)) {
+  for (const store of placesOf(services.store)) {
     for (;;) {
       const paths = await interruptible(readDue(catalog, tenantId, store.url), signal)
       if (paths.length === 0) break

@@ -4,8 +4,8 @@ import { checkSignature, Signature, sign } from '../backup/signature.ts'
 import { BackupError } from '../errors.ts'
 import type { Services } from '../services.ts'
 import { backupStamp, erasurePath, erasurePrefix } from '../store/object-path.ts'
+import { placesOf } from '../store/read-with-copy.ts'
 import type { Store } from '../store/store.ts'
-import { openStores } from './open-stores.ts'
 
 /**
  * An erasure stands in the catalog and, signed, in every store, outside of the tenant's folder. A catalog that
@@ -49,7 +49,7 @@ export async function readErasures(services: Services): Promise<Map<string, Date
      from tenantkeep.forgotten_tenants group by 1`,
   )
   const erasures = new Map(rows.map(({ id, ms }) => [id, new Date(Number(ms))]))
-  for (const store of openStores(services)) {
+  for (const store of placesOf(services.store)) {
     for (const { tenantId, forgottenAt } of await readMarks(store, services, erasurePrefix())) {
       const known = erasures.get(tenantId)
       if (known === undefined || known < forgottenAt) erasures.set(tenantId, forgottenAt)

@@ -4,9 +4,8 @@ import { BackupError } from '../errors.ts'
 import { interruptible } from '../interruptible.ts'
 import type { Services } from '../services.ts'
 import { dayPrefix, restorePlanPath, stampOf } from '../store/object-path.ts'
-import type { Store } from '../store/store.ts'
+import { placesOf } from '../store/read-with-copy.ts'
 import type { DoomedObject } from './doomed-objects.ts'
-import { openStores } from './open-stores.ts'
 import { expiredOf, type PrunableBackup, type TenantPlan } from './plan-prune.ts'
 
 /** Summaries read at the same time. */
@@ -41,7 +40,7 @@ export async function findDoomed(
     for (const [path, bytes] of await readGoing(services, backup, signal)) doomed.set(path, bytes)
   })
   const objects = [...doomed].filter(([path]) => !named.has(path)).sort()
-  return openStores(services).flatMap(({ url: storeUrl }) =>
+  return placesOf(services.store).flatMap(({ url: storeUrl }) =>
     objects.map(([path, bytes]) => ({ storeUrl, path, bytes })),
   )
 }
@@ -52,9 +51,9 @@ async function readKept(
   signal: AbortSignal | undefined,
 ): Promise<Summary> {
   try {
-    return await readSummary(services, backup, signal)
+    return await loadSummary(services, backup, signal)
   } catch (cause) {
-    if (!(cause instanceof BackupError)) throw cause
+    if (!isUnreadable(cause)) throw cause
     throw new BackupError(
       'prune_unsafe',
       `Nothing of this tenant was removed: the summary of backup ${backup.id}, which is kept, can't be read, and so nobody knows which objects it needs. ${cause.message}`,
@@ -68,10 +67,10 @@ async function readGoing(
   backup: PrunableBackup,
   signal: AbortSignal | undefined,
 ): Promise<Map<string, number>> {
-  const store = storeOf(services, backup)
+  const { store } = services
   let objects: Map<string, number>
   try {
-    objects = objectsOf(await readSummary(services, backup, signal), backup)
+    objects = objectsOf(await loadSummary(services, backup, signal), backup)
   } catch (error) {
     if (!isUnreadable(error)) throw error
     const listed = await interruptible(
@@ -92,36 +91,12 @@ async function readGoing(
   return objects
 }
 
-/** Whichever store can prove it: its digest stands in the catalog. */
-async function readSummary(
-  services: Services,
-  backup: PrunableBackup,
-  signal: AbortSignal | undefined,
-): Promise<Summary> {
-  const own = storeOf(services, backup)
-  const { signingKeys } = services
-  let failure: unknown
-  for (const store of [own, ...openStores(services).filter((other) => other !== own)]) {
-    try {
-      return await loadSummary({ store, signingKeys }, backup, signal)
-    } catch (error) {
-      failure ??= error
-    }
-  }
-  throw failure
-}
-
-function isUnreadable(error: unknown): boolean {
+/** The store answers, and what it has is no summary of this backup. */
+function isUnreadable(error: unknown): error is BackupError {
   return (
     error instanceof BackupError &&
     (error.code === 'object_missing' || error.code === 'backup_damaged')
   )
-}
-
-function storeOf(services: Services, { storeUrl }: PrunableBackup): Store {
-  const store = openStores(services).find(({ url }) => url === storeUrl)
-  if (store !== undefined) return store
-  throw new BackupError('store_unavailable', `The store ${storeUrl} is not set up here.`)
 }
 
 /** Every object that a summary names, itself included, with its stored bytes. */

@@ -1,6 +1,7 @@
 import { hash } from 'node:crypto'
 import type { Queryable } from '../database/database.ts'
 import type { Services } from '../services.ts'
+import { placesOf } from '../store/read-with-copy.ts'
 import { listTenants } from '../tenants/list-tenants.ts'
 import {
   decideRetention,
@@ -8,7 +9,6 @@ import {
   type RetentionDecision,
 } from './decide-retention.ts'
 import { readErasures } from './erasure-marks.ts'
-import { openStores } from './open-stores.ts'
 import {
   parsePolicy,
   type RetentionSettings,
@@ -147,7 +147,7 @@ async function planTenants(
     readBackups(catalog, ids),
     readTenantFacts(catalog, ids),
   ])
-  const stores = new Set(openStores(services).map(({ url }) => url))
+  const stores = new Set(placesOf(services.store).map(({ url }) => url))
   const byTenant = Map.groupBy(backups, ({ organizationId }) => organizationId)
   return ids.map((tenantId) => {
     const rows = byTenant.get(tenantId) ?? []
@@ -285,6 +285,9 @@ export async function readUses(
          (r.status = 'running' and r.created_at > now() - ${LONGEST_WORK})
          or (r.status = 'complete' and r.kind in ('restore', 'undo') and r.plan_hash is not null
              and r.request -> 'task' -> 'dry_run' = 'true' and r.finished_at > now() - ${PLAN_HOLDS}))
+       union all
+       select d.backup_id::text, 'drill under way' from tenantkeep.drills d
+       where d.status = 'running' and d.started_at > now() - ${LONGEST_WORK}
        union all
        select u.id::text, l.backup_type || ' under way'
        from public.backup_logs l cross join lateral (values (l.backup_id), (l.safety_backup_id)) as u (id)

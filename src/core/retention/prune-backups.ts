@@ -36,7 +36,6 @@ export interface PruneInput extends Omit<UpkeepInput, 'runId'> {
 /** What became of one tenant of which something was to go. */
 interface PrunedTenant {
   organization_id: string
-  organization_name: string | null
   expired: number
   objects: number
   bytes: number
@@ -179,7 +178,6 @@ async function pruneTenant(
     }
     return {
       organization_id: tenantId,
-      organization_name: plan.tenantName,
       expired: marked?.expired ?? 0,
       objects: marked?.objects.length ?? plan.leftObjects,
       bytes: marked?.objects.reduce((sum, { bytes }) => sum + bytes, 0) ?? 0,

@@ -70,7 +70,7 @@ export interface RetentionSettings {
 }
 
 /** The page promises people that a restore can be undone for so long. */
-const LEAST_SAFETY_DAYS = 30
+export const LEAST_SAFETY_DAYS = 30
 
 const DaySettings = z.object({
   safety_backup_days: z.int().min(LEAST_SAFETY_DAYS).max(36_500).default(LEAST_SAFETY_DAYS),

@@ -3,6 +3,7 @@ import { interruptible } from '../interruptible.ts'
 import type { Services } from '../services.ts'
 import { placesOf } from '../store/read-with-copy.ts'
 import type { LockedObject } from '../store/store.ts'
+import { writeErasureMarks } from './erasure-marks.ts'
 
 /** An object that is to go, and where from. */
 export interface DoomedObject {
@@ -48,7 +49,7 @@ export async function doomObjects(
 /**
  * Removes what is on record for a tenant, its summaries first: what has none is no backup any more, for
  * whoever looks at the store alone. Objects that are already gone count as removed, so it can be called
- * again after a death. Closes the journal rows that are done with, and says what came of it; whoever calls
+ * again after a death. An erasure is marked in every place before. Closes the journal rows that are done with, and says what came of it; whoever calls
  * holds the tenant's lock.
  */
 export async function removeDoomed(
@@ -57,6 +58,7 @@ export async function removeDoomed(
   signal?: AbortSignal,
 ): Promise<RemainingObjects> {
   const { catalog } = services.tenants
+  await interruptible(writeErasureMarks(services, tenantId), signal)
   for (const store of placesOf(services.store)) {
     for (;;) {
       const paths = await interruptible(readDue(catalog, tenantId, store.url), signal)

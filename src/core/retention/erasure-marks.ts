@@ -24,22 +24,37 @@ const MAX_MARK_BYTES = 16 * 1024
 
 type MarkServices = Pick<Services, 'signingKeys' | 'log'>
 
-/** Writes the mark of an erasure to a store; one that is there already is this one. */
-export async function writeErasureMark(
-  store: Store,
-  { signingKeys }: Pick<Services, 'signingKeys'>,
-  erasure: { id: string; tenantId: string; forgottenAt: Date },
-): Promise<void> {
-  const { id, tenantId, forgottenAt } = erasure
-  const mark = {
-    format_version: 1,
-    erasure_id: id,
-    organization_id: tenantId,
-    forgotten_at: forgottenAt.toISOString(),
+/**
+ * Writes the marks of a tenant's erasures that are under way to every place, before the first object goes; one
+ * that is there already is the same.
+ */
+export async function writeErasureMarks(services: Services, tenantId: string): Promise<void> {
+  const { rows } = await services.tenants.catalog.query<{ id: string; ms: string }>(
+    `select f.erasure_id as id, (extract(epoch from f.forgotten_at) * 1000) as ms
+     from tenantkeep.forgotten_tenants f join public.backup_logs l on l.id = f.erasure_id
+     where f.tenant_id = $1 and l.status <> 'complete'`,
+    [tenantId],
+  )
+  for (const { id, ms } of rows) {
+    const forgottenAt = new Date(Number(ms))
+    const mark = {
+      format_version: 1,
+      erasure_id: id,
+      organization_id: tenantId,
+      forgotten_at: forgottenAt.toISOString(),
+    }
+    const signature = sign(mark, services.signingKeys)
+    const body = Buffer.from(`${JSON.stringify({ ...mark, signature }, null, 2)}\n`, 'utf8')
+    const path = erasurePath(tenantId, backupStamp(forgottenAt, id))
+    for (const place of placesOf(services.store)) {
+      try {
+        await place.put(path, body, 'application/json')
+      } catch (error) {
+        // Signed with the key of before: it says the same.
+        if (!(error instanceof BackupError) || error.code !== 'object_exists') throw error
+      }
+    }
   }
-  const body = `${JSON.stringify({ ...mark, signature: sign(mark, signingKeys) }, null, 2)}\n`
-  const path = erasurePath(tenantId, backupStamp(forgottenAt, id))
-  await store.put(path, Buffer.from(body, 'utf8'), 'application/json')
 }
 
 /** When each tenant was last forgotten, by the catalog and by every store that is open here. */

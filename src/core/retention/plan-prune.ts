@@ -36,6 +36,8 @@ export interface TenantPlan {
   policy: TenantPolicy
   /** The host lists it no more, since then at the latest. */
   departedSince: Date | null
+  /** When it was last erased on demand. */
+  forgottenAt: Date | null
   backups: PrunableBackup[]
   decisions: RetentionDecision[]
   /** Objects that an earlier run was to remove and that can be removed by now. */
@@ -161,12 +163,14 @@ async function planTenants(
     const policy = own === null ? premises.settings.fallback : parsePolicy(own, 'tenant')
     const isGone = premises.hostTenants.size > 0 && !premises.hostTenants.has(tenantId)
     const departedSince = isGone ? new Date(Number(noticedMs ?? nowMs)) : null
+    const forgottenAt = premises.erasures.get(tenantId) ?? null
     const retained = rows.map((row) => toPrunable(row, uses, stores))
     return {
       tenantId,
       tenantName: premises.hostTenants.get(tenantId) ?? rows[0]?.organizationName ?? null,
       policy,
       departedSince,
+      forgottenAt,
       backups: retained,
       decisions: decideRetention(retained, {
         policy,
@@ -175,7 +179,7 @@ async function planTenants(
           departedSince === null
             ? null
             : { since: departedSince, days: premises.settings.departedDays },
-        forgottenAt: premises.erasures.get(tenantId) ?? null,
+        forgottenAt,
         now,
       }),
       leftObjects,

@@ -9,6 +9,7 @@ import type { UpkeepInput, UpkeepReport } from '../jobs/upkeep.ts'
 import { recordRestoreCrashes } from '../restore/restore-record.ts'
 import type { Actor, Services } from '../services.ts'
 import { lockTenant } from '../tenants/lock-tenant.ts'
+import { blankTenant } from './blank-tenant.ts'
 import {
   type DoomedObject,
   doomObjects,
@@ -250,6 +251,11 @@ async function recordPruned(
       'A backup that was to go was pinned or put to use at this moment. The next run looks again.',
     )
   }
+  const isForgotten = plan.decisions.some(({ reasons: [reason] }) => reason?.code === 'forgotten')
+  // An older copy of the catalog brought back more than the backups.
+  if (isForgotten && plan.forgottenAt !== null) {
+    await blankTenant(session, plan.tenantId, plan.forgottenAt)
+  }
   const { rows } = await session.query<{ id: string }>(
     `with marked as (
        update public.tenant_backups b
@@ -269,7 +275,7 @@ async function recordPruned(
      returning id`,
     [
       plan.tenantId,
-      plan.tenantName,
+      isForgotten ? null : plan.tenantName,
       plan.decisions.flatMap(({ isKept, backupId }) => (isKept ? [] : [backupId])),
       plan.decisions.flatMap(({ isKept, reasons }) =>
         isKept ? [] : [reasons.map(({ message }) => message).join(' ')],

@@ -1,6 +1,7 @@
-import type { Connection, Queryable } from '../database/database.ts'
+import type { Queryable } from '../database/database.ts'
 import { BackupError } from '../errors.ts'
 import { interruptible } from '../interruptible.ts'
+import { holdRotation } from '../jobs/hold-rotation.ts'
 import type { UpkeepInput, UpkeepReport } from '../jobs/upkeep.ts'
 import type { Services } from '../services.ts'
 import { readProofSettings } from './proof-settings.ts'
@@ -44,10 +45,7 @@ export async function verifyInRotation(
   const { verify_bytes_per_day: budget } = await readProofSettings(catalog)
   if (budget === 0) return { done: 0, failed: 0, left: 0, details: { is_off: true } }
   await services.store.check()
-  return catalog.withConnection(async (connection) => {
-    if (!(await lockRotation(connection))) {
-      return { done: 0, failed: 0, left: 0, details: { is_busy: true } }
-    }
+  return holdRotation(catalog, 'verify', async () => {
     const round: Round = {
       services,
       input,
@@ -62,7 +60,7 @@ export async function verifyInRotation(
     await goRound(round)
     const left = (await isUsedUp(round)) ? 0 : await countDue(round)
     return {
-      done: round.verified,
+      done: round.verified + round.damaged.length,
       failed: round.damaged.length + round.unreadable.length,
       left,
       details: {
@@ -142,14 +140,6 @@ async function verifyOne(
 
 function isOver({ input }: Round): boolean {
   return input.signal?.aborted === true || Date.now() >= input.until.getTime()
-}
-
-/** Held until the session is given back. */
-async function lockRotation(connection: Connection): Promise<boolean> {
-  const { rows } = await connection.query<{ locked: boolean }>(
-    `select pg_try_advisory_lock(hashtextextended('tenantkeep.verify-in-rotation', 0)) as locked`,
-  )
-  return rows[0]?.locked === true
 }
 
 /**

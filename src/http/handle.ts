@@ -156,7 +156,9 @@ async function answerRequest<Input>(
     log.info({ caller: caller.kind, user_id: caller.actor.id }, 'called')
     if (!endpoint.allow.includes(caller.kind)) throw notAllowed(caller.kind)
     return await endpoint.run({
-      ...{ services, environment, caller, input, startedAt, requestId, tell },
+      // Whatever they log is of this request.
+      services: { ...services, log },
+      ...{ environment, caller, input, startedAt, requestId, tell },
     })
   } catch (error) {
     return answerError(endpoint, error, context)

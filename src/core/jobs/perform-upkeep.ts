@@ -1,5 +1,6 @@
 import { verifyInRotation } from '../backup/verify-in-rotation.ts'
 import { BackupError } from '../errors.ts'
+import { logPhase } from '../log.ts'
 import { pruneBackups } from '../retention/prune-backups.ts'
 import type { Services } from '../services.ts'
 import { keepAlive } from './keep-alive.ts'
@@ -109,17 +110,24 @@ async function callTask(
   if (perform === undefined) throw new BackupError('internal', `Nothing is known of ${task}.`)
   const progress = keepProgress(services.tenants.catalog, runId)
   try {
-    return await perform(services, {
+    const input = {
       actor,
       runId,
       until,
       ...(signal === undefined ? {} : { signal }),
       ...(tenantId === null ? {} : { tenantId }),
-      tell: (told) => {
+      tell: (told: object) => {
         progress.report(() => told)
         tell?.(told)
       },
-    })
+    }
+    return await logPhase(
+      services.log,
+      task,
+      { runId, tenantId },
+      () => perform(services, input),
+      ({ done, failed, left }) => ({ done, failed, left }),
+    )
   } finally {
     await progress.finish()
   }

@@ -12,6 +12,7 @@ import {
   throwIfInterrupted,
   windDown,
 } from '../interruptible.ts'
+import { logPhase } from '../log.ts'
 import type { Actor, Services } from '../services.ts'
 import { restorePlanPath } from '../store/object-path.ts'
 import { digestFingerprints, readTableFingerprints } from '../tables/read-fingerprint.ts'
@@ -127,6 +128,28 @@ export async function runRestore(
     safety: undefined,
     result: undefined,
   }
+  const { tenantId, runId, isDryRun, source } = input
+  return logPhase(
+    services.log,
+    undo === undefined ? 'restore' : 'undo',
+    { tenantId, runId, dryRun: isDryRun, backupId: source.backupId, restoreId: attempt.restoreId },
+    () => attemptRestore(services, input, undo, attempt),
+    ({ tables }) => ({
+      tables: tables.length,
+      rows: tables.reduce(
+        (all, { inserted, updated, deleted }) => all + inserted + updated + deleted,
+        0,
+      ),
+    }),
+  )
+}
+
+async function attemptRestore(
+  services: Services,
+  input: RestoreInput,
+  undo: Undo | undefined,
+  attempt: Attempt,
+): Promise<RestoreResult> {
   const { signal, tenantId, source } = input
   try {
     throwIfInterrupted(signal)

@@ -1,5 +1,5 @@
 import { Button, UnstyledButton } from '@mantine/core'
-import { Suspense, useRef, useState } from 'react'
+import { Suspense, useId, useRef, useState } from 'react'
 import type { PageServices } from '../calls/call-function.ts'
 import { Icon } from '../frame/icons.tsx'
 import classes from '../frame/page.module.css'
@@ -31,7 +31,17 @@ export function BackupActions({
   }
   // Kept when the dialog closes, so that its words stay while it fades.
   const [dialog, setDialog] = useState<{ action: BackupAction; isOpen: boolean } | null>(null)
+  const whyId = useId()
   if (backup.status !== 'complete') return null
+  // Still to be found by the keyboard, so that one hears why.
+  const blocked =
+    backup.damagedAt === null
+      ? {}
+      : ({ 'aria-disabled': true, 'data-disabled': true, 'aria-describedby': whyId } as const)
+  const open = (view: 'compare' | 'restore') => {
+    if (backup.damagedAt !== null) return
+    setSearchParams({ view, backup: backup.id, run: null })
+  }
   const which = (
     <span className={classes.hidden}>
       {' '}
@@ -44,7 +54,8 @@ export function BackupActions({
         variant="default"
         size="xs"
         data-opener={`compare-${backup.id}`}
-        onClick={() => setSearchParams({ view: 'compare', backup: backup.id, run: null })}
+        {...blocked}
+        onClick={() => open('compare')}
       >
         Compare{which}
       </Button>
@@ -52,10 +63,16 @@ export function BackupActions({
         variant="default"
         size="xs"
         data-opener={`restore-${backup.id}`}
-        onClick={() => setSearchParams({ view: 'restore', backup: backup.id, run: null })}
+        {...blocked}
+        onClick={() => open('restore')}
       >
         Restore{which}
       </Button>
+      {backup.damagedAt !== null && (
+        <span id={whyId} className={classes.hidden}>
+          Its files are damaged, so it is neither compared nor restored.
+        </span>
+      )}
       <span className={list.menuAnchor}>
         <UnstyledButton
           ref={menuButton}

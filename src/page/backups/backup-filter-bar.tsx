@@ -19,7 +19,9 @@ const KIND_CHOICES = [
 const STATE_CHOICES = [
   { value: '', label: 'Any state' },
   { value: 'verified', label: 'Verified' },
-  { value: 'pinned', label: 'Pinned' },
+  { value: 'proven', label: 'Proven' },
+  { value: 'damaged', label: 'Damaged' },
+  { value: 'pinned', label: 'Pinned or held' },
   { value: 'failed', label: 'Failed' },
   { value: 'pruned', label: 'Pruned' },
 ]

@@ -15,15 +15,24 @@ import {
   StatusBadge,
 } from '../frame/list-parts.tsx'
 import classes from '../frame/page.module.css'
-import { Time, UtcTimes } from '../frame/times.tsx'
+import { Day, Time, UtcTimes } from '../frame/times.tsx'
 import { useSearchParam } from '../frame/use-search-param.ts'
 import type { ViewProps } from '../frame/view-props.ts'
 import { takenAt } from '../state/describe-state.ts'
 import { BackupActions } from './backup-actions.tsx'
 import { BackupFilterBar } from './backup-filter-bar.tsx'
 import list from './backup-list.module.css'
-import { describeChanges, KINDS, listChanges, nameStatus } from './backup-words.ts'
+import {
+  describeChanges,
+  KINDS,
+  listChanges,
+  listMarks,
+  listReasons,
+  nameStatus,
+} from './backup-words.ts'
+import { describeKeeping } from './describe-keeping.ts'
 import { type Backup, type BackupOrder, listBackups } from './read-backups.ts'
+import { type Keep, readKeeping } from './read-keeping.ts'
 import { toFilters, useListChoices } from './use-list-choices.ts'
 
 interface Sorting {
@@ -54,6 +63,7 @@ export function BackupList({ services, tenantId, isNarrow, announce, onCreate }:
       listBackups(services, { tenantId, order, isAscending, page, filters }, signal),
     placeholderData: keepPreviousData,
   })
+  const keeping = useKeeping(services, tenantId, backups.data?.rows)
 
   if (backups.data === undefined) {
     return backups.isError ? (
@@ -107,11 +117,12 @@ export function BackupList({ services, tenantId, isNarrow, announce, onCreate }:
           }
         />
       ) : isNarrow ? (
-        <BackupCards services={services} backups={rows} announce={announce} />
+        <BackupCards services={services} backups={rows} keeping={keeping} announce={announce} />
       ) : (
         <BackupTable
           services={services}
           backups={rows}
+          keeping={keeping}
           sorting={sorting}
           onSort={sortBy}
           announce={announce}
@@ -127,15 +138,34 @@ export function BackupList({ services, tenantId, isNarrow, announce, onCreate }:
   )
 }
 
+/** By a backup's id; undefined while it is read, null where that failed: the list stands without it. */
+type Keeping = ReadonlyMap<string, Keep> | undefined | null
+
+function useKeeping(
+  services: PageServices,
+  tenantId: string,
+  backups: readonly Backup[] | undefined,
+): Keeping {
+  const backupIds = (backups ?? []).flatMap(({ id, status }) => (status === 'complete' ? [id] : []))
+  const keeping = useQuery({
+    queryKey: ['backups', tenantId, 'keeping', backupIds],
+    queryFn: ({ signal }) => readKeeping(services, { tenantId, backupIds }, signal),
+    enabled: backupIds.length > 0,
+  })
+  return keeping.isError ? null : keeping.data
+}
+
 interface RowsProps {
   services: PageServices
   backups: Backup[]
+  keeping: Keeping
   announce: ViewProps['announce']
 }
 
 function BackupTable({
   services,
   backups,
+  keeping,
   sorting,
   onSort,
   announce,
@@ -176,7 +206,8 @@ function BackupTable({
             <ChangeText backup={backup} />
           </td>
           <td className={list.stateCell}>
-            <BackupState backup={backup} />
+            <BackupBadges backup={backup} />
+            <BackupReasons backup={backup} keeping={keeping} />
           </td>
           <td className={list.actionsCell}>
             <BackupActions services={services} backup={backup} announce={announce} />
@@ -255,7 +286,7 @@ function SortSelect({
   )
 }
 
-function BackupCards({ services, backups, announce }: RowsProps) {
+function BackupCards({ services, backups, keeping, announce }: RowsProps) {
   return (
     <ul className={classes.cards}>
       {backups.map((backup) => (
@@ -282,7 +313,7 @@ function BackupCards({ services, backups, announce }: RowsProps) {
             </div>
           )}
           <BackupNote backup={backup} />
-          <BackupReasons backup={backup} />
+          <BackupReasons backup={backup} keeping={keeping} />
           <BackupActions services={services} backup={backup} announce={announce} />
         </ListCard>
       ))}
@@ -359,40 +390,57 @@ function ChangeText({ backup: { changes } }: { backup: Backup }) {
   )
 }
 
-function BackupState({ backup }: { backup: Backup }) {
-  return (
-    <>
-      <BackupBadges backup={backup} />
-      <BackupReasons backup={backup} />
-    </>
-  )
-}
-
 function BackupBadges({ backup }: { backup: Backup }) {
   return (
     <div className={list.badges}>
-      <StatusBadge words={nameStatus(backup)} />
-      {backup.pinnedAt !== null && (
-        <StatusBadge words={{ word: 'Pinned', colour: 'blue', icon: 'pin' }} />
-      )}
-      {backup.gaps.length > 0 && (
-        <StatusBadge
-          words={{
-            word: `${formatPlural(backup.gaps.length, 'table')} missing`,
-            colour: 'yellow',
-            icon: 'attention',
-          }}
-        />
-      )}
+      {[nameStatus(backup), ...listMarks(backup)].map((words) => (
+        <StatusBadge key={words.word} words={words} />
+      ))}
     </div>
   )
 }
 
-function BackupReasons({ backup }: { backup: Backup }) {
-  const reasons = [backup.errorMessage, backup.pinReason].filter((reason) => reason !== null)
-  return reasons.map((reason) => (
-    <Text key={reason} size="xs" c="dimmed" mt={4} className={list.reason}>
-      {reason}
-    </Text>
-  ))
+function BackupReasons({ backup, keeping }: { backup: Backup; keeping: Keeping }) {
+  return (
+    <>
+      {listReasons(backup).map((reason) => (
+        <Text key={reason} size="xs" c="dimmed" mt={4} className={list.reason}>
+          {reason}
+        </Text>
+      ))}
+      {backup.status === 'complete' && keeping !== null && (
+        <KeepText keep={keeping?.get(backup.id)} />
+      )}
+    </>
+  )
+}
+
+/** How long it is kept; opened, why. Takes its line before it is known, so that no row moves. */
+function KeepText({ keep }: { keep: Keep | undefined }) {
+  if (keep === undefined) {
+    return (
+      <Text size="xs" mt={4} aria-hidden="true">
+        &nbsp;
+      </Text>
+    )
+  }
+  const { text, until } = describeKeeping(keep)
+  return (
+    <details className={list.keeping}>
+      <summary>
+        {text}
+        {until !== null && (
+          <>
+            {' '}
+            <Day value={until} />
+          </>
+        )}
+      </summary>
+      <ul>
+        {keep.reasons.map(({ message }) => (
+          <li key={message}>{message}</li>
+        ))}
+      </ul>
+    </details>
+  )
 }

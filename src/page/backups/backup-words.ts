@@ -31,10 +31,13 @@ export interface StatusWords {
   icon: IconName
 }
 
-/** The status of a backup. Complete ones are called by what proves them. */
-export function nameStatus(backup: Pick<Backup, 'status' | 'verifiedAt'>): StatusWords {
+/** The status of a backup. Complete ones are called by what proves them, or speaks against them. */
+export function nameStatus(
+  backup: Pick<Backup, 'status' | 'verifiedAt' | 'damagedAt'>,
+): StatusWords {
   switch (backup.status) {
     case 'complete':
+      if (backup.damagedAt !== null) return { word: 'Damaged', colour: 'red', icon: 'cross' }
       return backup.verifiedAt === null
         ? { word: 'Not verified', colour: 'yellow', icon: 'attention' }
         : { word: 'Verified', colour: 'green', icon: 'check' }
@@ -47,6 +50,65 @@ export function nameStatus(backup: Pick<Backup, 'status' | 'verifiedAt'>): Statu
     case 'pruned':
       return { word: 'Pruned', colour: 'gray', icon: 'nothing' }
   }
+}
+
+/** What is to be known of a backup beside its status. */
+export function listMarks(
+  backup: Pick<Backup, 'status' | 'provenAt' | 'damagedAt' | 'pinnedAt' | 'pinnedByKind' | 'gaps'>,
+): StatusWords[] {
+  const { status, provenAt, damagedAt, pinnedAt, gaps } = backup
+  const marks: StatusWords[] = []
+  if (status === 'complete' && provenAt !== null && damagedAt === null) {
+    marks.push({ word: 'Proven', colour: 'green', icon: 'proven' })
+  }
+  if (pinnedAt !== null) {
+    marks.push(
+      isHeld(backup)
+        ? { word: 'Held', colour: 'blue', icon: 'held' }
+        : { word: 'Pinned', colour: 'blue', icon: 'pin' },
+    )
+  }
+  if (gaps.length > 0) {
+    const word = `${formatPlural(gaps.length, 'table')} missing`
+    marks.push({ word, colour: 'yellow', icon: 'attention' })
+  }
+  return marks
+}
+
+/** Pinned by an operator: the tenant's own people can't lift that. */
+export function isHeld({ pinnedAt, pinnedByKind }: Pick<Backup, 'pinnedAt' | 'pinnedByKind'>) {
+  return pinnedAt !== null && pinnedByKind !== 'user'
+}
+
+/** Why a backup stands as it does, in sentences; empty where its marks say it all. */
+export function listReasons(
+  backup: Pick<
+    Backup,
+    | 'status'
+    | 'errorMessage'
+    | 'damagedAt'
+    | 'damage'
+    | 'pinnedAt'
+    | 'pinnedBy'
+    | 'pinnedByKind'
+    | 'pinReason'
+    | 'pruneReason'
+  >,
+): string[] {
+  const { status, errorMessage, damagedAt, damage, pinnedBy, pinReason, pruneReason } = backup
+  const reasons: string[] = []
+  if (errorMessage !== null) reasons.push(errorMessage)
+  if (status === 'complete' && damagedAt !== null) {
+    const found = [...new Set((damage ?? []).map(({ message }) => message))]
+    const [first = 'Its files are not as they were written.'] = found
+    const more = found.length > 1 ? ` And ${formatPlural(found.length - 1, 'other finding')}.` : ''
+    reasons.push(`${first}${more}`)
+  }
+  if (pinReason !== null) {
+    reasons.push(isHeld(backup) ? `Held by ${pinnedBy ?? 'an operator'}: ${pinReason}` : pinReason)
+  }
+  if (status === 'pruned' && pruneReason !== null) reasons.push(pruneReason)
+  return reasons
 }
 
 /** How an operation ended. */

@@ -9,6 +9,12 @@ const Changes = z.object({
 })
 export type Changes = z.infer<typeof Changes>
 
+/** What is wrong with the stored files of a backup, one thing each. */
+export const Damage = z.array(z.object({ message: z.string(), table: z.nullable(z.string()) }))
+
+/** An operator's pin is a hold: nobody but an operator lifts it. */
+export const PinnedByKind = z.enum(['user', 'operator', 'cron', 'system'])
+
 const Backup = z.object({
   id: z.string(),
   tenantId: z.string(),
@@ -19,6 +25,11 @@ const Backup = z.object({
   takenAt: z.nullable(time),
   completedAt: z.nullable(time),
   verifiedAt: z.nullable(time),
+  /** Since when it is known not to be whole: it is not offered for anything. */
+  damagedAt: z.nullable(time),
+  damage: z.nullable(Damage),
+  /** When it was last loaded on trial, and everything was in order. */
+  provenAt: z.nullable(time),
   runId: z.nullable(z.string()),
   totalTables: z.nullable(count),
   totalRecords: z.nullable(count),
@@ -30,7 +41,11 @@ const Backup = z.object({
   note: z.nullable(z.string()),
   tags: z.array(z.string()),
   pinnedAt: z.nullable(time),
+  pinnedBy: z.nullable(z.string()),
+  pinnedByKind: z.nullable(PinnedByKind),
   pinReason: z.nullable(z.string()),
+  prunedAt: z.nullable(time),
+  pruneReason: z.nullable(z.string()),
   actorLabel: z.string(),
   errorCode: z.nullable(z.string()),
   errorMessage: z.nullable(z.string()),
@@ -47,6 +62,9 @@ const BACKUP_COLUMNS = [
   'takenAt:taken_at',
   'completedAt:completed_at',
   'verifiedAt:verified_at',
+  'damagedAt:damaged_at',
+  'damage',
+  'provenAt:proven_at',
   'runId:run_id',
   'totalTables:total_tables',
   'totalRecords:total_records',
@@ -58,7 +76,11 @@ const BACKUP_COLUMNS = [
   'note',
   'tags',
   'pinnedAt:pinned_at',
+  'pinnedBy:pinned_by',
+  'pinnedByKind:pinned_by_kind',
   'pinReason:pin_reason',
+  'prunedAt:pruned_at',
+  'pruneReason:prune_reason',
   'actorLabel:actor_label',
   'errorCode:error_code',
   'errorMessage:error_message',
@@ -85,7 +107,7 @@ export interface BackupFilters {
   /** In names, notes and tags. */
   search: string
   kind: Backup['type'] | null
-  state: 'verified' | 'pinned' | 'failed' | 'pruned' | null
+  state: 'verified' | 'proven' | 'damaged' | 'pinned' | 'failed' | 'pruned' | null
   /** Instants; begun at or after the first, and before the second. */
   from: Date | null
   before: Date | null
@@ -110,7 +132,11 @@ export async function listBackups(
     .select(BACKUP_COLUMNS, { count: 'exact' })
     .eq('organization_id', input.tenantId)
   if (kind !== null) query = query.eq('backup_type', kind)
-  if (state === 'verified') query = query.eq('status', 'complete').not('verified_at', 'is', null)
+  if (state === 'verified') {
+    query = query.eq('status', 'complete').not('verified_at', 'is', null).is('damaged_at', null)
+  }
+  if (state === 'proven') query = query.eq('status', 'complete').not('proven_at', 'is', null)
+  if (state === 'damaged') query = query.eq('status', 'complete').not('damaged_at', 'is', null)
   if (state === 'pinned') query = query.not('pinned_at', 'is', null)
   if (state === 'failed') query = query.in('status', ['failed', 'cancelled'])
   if (state === 'pruned') query = query.eq('status', 'pruned')

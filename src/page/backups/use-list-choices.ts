@@ -14,7 +14,7 @@ export interface ListChoices {
 }
 
 const KINDS = ['daily_tenant', 'manual', 'pre_restore'] as const
-const STATES = ['verified', 'pinned', 'failed', 'pruned'] as const
+const STATES = ['verified', 'proven', 'damaged', 'pinned', 'failed', 'pruned'] as const
 const ORDERS = ['taken', 'rows', 'size'] as const
 
 /**

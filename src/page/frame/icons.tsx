@@ -22,6 +22,9 @@ export type IconName =
   | 'edit'
   | 'missed'
   | 'pinned'
+  | 'held'
+  | 'proven'
+  | 'copy'
 
 const SHAPES: Record<IconName, ReactNode> = {
   left: <path d="m14 6-6 6 6 6" />,
@@ -43,6 +46,11 @@ const SHAPES: Record<IconName, ReactNode> = {
   download: <path d="M12 4v11M7 11l5 5 5-5M5 20h14" />,
   edit: <path d="M4 20h4L19 9l-4-4L4 16v4Z" />,
   pinned: <path fill="currentColor" d="M12 4.5 19.5 12 12 19.5 4.5 12Z" />,
+  held: <path d="M6 11h12v9H6zM8.5 11V8a3.5 3.5 0 0 1 7 0v3" />,
+  proven: (
+    <path d="M12 3.5 19 6v5.5c0 4.5-3 7.5-7 9-4-1.5-7-4.5-7-9V6l7-2.5ZM9 12l2.2 2.2L15.2 10" />
+  ),
+  copy: <path d="M9 9h11v11H9zM5 15H4V4h11v1" />,
   missed: <circle cx="12" cy="12" r="6.5" />,
 }
 

@@ -1,5 +1,5 @@
 import { createContext, useContext, useEffect, useState } from 'react'
-import { formatExactUtc, formatNearTime, formatTime } from './format.ts'
+import { formatDay, formatExactUtc, formatNearTime, formatTime, toDay } from './format.ts'
 
 /** Whether times are shown in UTC; the page has one switch for all of them. */
 export const UtcTimes = createContext(false)
@@ -27,6 +27,16 @@ export function NearTime({ value }: { value: Date }) {
       title={`${formatTime(value, { utc })} · ${formatExactUtc(value)}`}
     >
       {formatNearTime(value, now, { utc })}
+    </time>
+  )
+}
+
+/** The day of an instant, where the hour is of no interest. */
+export function Day({ value }: { value: Date }) {
+  const utc = useContext(UtcTimes)
+  return (
+    <time dateTime={value.toISOString()} title={formatExactUtc(value)}>
+      {formatDay(toDay(value, utc))}
     </time>
   )
 }

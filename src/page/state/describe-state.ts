@@ -1,5 +1,5 @@
 import type { Backup } from '../backups/read-backups.ts'
-import { formatAge, formatAgo, formatPlural } from '../frame/format.ts'
+import { formatAge, formatAgo, formatDuration, formatPlural } from '../frame/format.ts'
 import type { IconName } from '../frame/icons.tsx'
 import type { State, StateCode } from './read-state.ts'
 
@@ -33,7 +33,15 @@ export const TONES: Record<Tone, { colour: string; icon: IconName }> = {
 /** What a sentence is made from; the rest of the state is shown elsewhere. */
 export type DescribedState = Pick<
   State,
-  'state' | 'newestBackup' | 'newestAttempt' | 'nextExpectedAt' | 'lastProvenRestoreAt' | 'running'
+  | 'state'
+  | 'newestBackup'
+  | 'newestAttempt'
+  | 'nextExpectedAt'
+  | 'lastProvenRestoreAt'
+  | 'measuredRestoreMs'
+  | 'failedDrill'
+  | 'newestGoodTakenAt'
+  | 'running'
 >
 
 /** Puts into words what the server decided about a tenant's safety. */
@@ -66,7 +74,7 @@ const SENTENCES: Record<StateCode, (state: DescribedState, now: Date) => StateSe
     lines: [
       [
         ...(state.state.since === null ? [] : ['Since ', state.state.since, '. ']),
-        ...(state.state.reason === null ? [] : [`The reason given: “${state.state.reason}”.`]),
+        ...(state.state.reason === null ? [] : [endSentence(state.state.reason)]),
       ],
       ['Backups that exist stay, and can be restored. Whoever runs this service can resume them.'],
     ],
@@ -110,7 +118,7 @@ const SENTENCES: Record<StateCode, (state: DescribedState, now: Date) => StateSe
         ...(state.state.since === null ? [] : [' ', { near: state.state.since }]),
         state.state.reason === null ? '.' : `: ${endSentence(state.state.reason)}`,
       ],
-      ['Your data is as it was. Take a new backup; older ones are listed below.'],
+      ['Your data is as it was. Take a new backup. ', ...describeNewestGood(state)],
     ],
     action: 'create_now',
   }),
@@ -164,22 +172,29 @@ const SENTENCES: Record<StateCode, (state: DescribedState, now: Date) => StateSe
           `Nobody has decided what is to happen with ${listNames(gaps)}. Everything else is complete.`,
         ],
         describeOutlook(state, now),
+        describeProof(state),
       ],
       action: 'copy_tables',
     }
   },
-  unverified: (state, now) => ({
-    tone: 'busy',
-    heading: describeAge(state, now),
-    lines: [describeEvidence(state, 'not verified yet'), describeOutlook(state, now)],
+  unverified: (state, now) =>
+    describeBackedUp(state, now, { tone: 'busy', proof: 'not verified yet' }),
+  verified: (state, now) => describeBackedUp(state, now, { tone: 'good', proof: 'verified' }),
+}
+
+function describeBackedUp(
+  state: DescribedState,
+  now: Date,
+  { tone, proof }: { tone: Tone; proof: string },
+): StateSentence {
+  const age = describeAge(state, now)
+  const hasFailedDrill = state.failedDrill !== null
+  return {
+    tone: hasFailedDrill ? 'look' : tone,
+    heading: hasFailedDrill ? `${age}, but trying to restore found a problem` : age,
+    lines: [describeEvidence(state, proof), describeOutlook(state, now), describeProof(state)],
     action: 'create',
-  }),
-  verified: (state, now) => ({
-    tone: 'good',
-    heading: describeAge(state, now),
-    lines: [describeEvidence(state, 'verified'), describeOutlook(state, now)],
-    action: 'create',
-  }),
+  }
 }
 
 function describeAge({ newestBackup }: DescribedState, now: Date): string {
@@ -192,20 +207,42 @@ function describeEvidence({ newestBackup }: DescribedState, proof: string): Word
   return [takenAt(newestBackup), ` · ${rows} · ${proof}`]
 }
 
-function describeOutlook(
-  { nextExpectedAt, lastProvenRestoreAt }: DescribedState,
-  now: Date,
-): Words {
-  const next: Words =
-    nextExpectedAt === null
-      ? []
-      : [
-          nextExpectedAt > now ? 'Next one expected ' : 'The next one was expected ',
-          { near: nextExpectedAt },
-        ]
-  const proven: Words =
-    lastProvenRestoreAt === null ? [] : ['Last proven restore ', lastProvenRestoreAt]
-  return next.length > 0 && proven.length > 0 ? [...next, ' · ', ...proven] : [...next, ...proven]
+function describeOutlook({ nextExpectedAt }: DescribedState, now: Date): Words {
+  return nextExpectedAt === null
+    ? []
+    : [
+        nextExpectedAt > now ? 'Next one expected ' : 'The next one was expected ',
+        { near: nextExpectedAt },
+      ]
+}
+
+/** That somebody tried whether a backup comes back, and how long that takes; or that it did not. */
+function describeProof({
+  lastProvenRestoreAt,
+  measuredRestoreMs,
+  failedDrill,
+}: DescribedState): Words {
+  if (failedDrill !== null) {
+    const { at, takenAt, findings } = failedDrill
+    return [
+      ...(takenAt === null ? ['A backup'] : ['The backup of ', takenAt]),
+      ' was loaded on trial ',
+      { near: at },
+      `, with ${formatPlural(findings, 'finding')}. Whoever runs this service sees what, and was told.`,
+    ]
+  }
+  if (lastProvenRestoreAt === null) return []
+  return [
+    'Last proven restorable ',
+    lastProvenRestoreAt,
+    ...(measuredRestoreMs === null ? [] : [`, in ${formatDuration(measuredRestoreMs)}`]),
+  ]
+}
+
+function describeNewestGood({ newestGoodTakenAt }: DescribedState): Words {
+  return newestGoodTakenAt === null
+    ? ['There is no other good one.']
+    : ['The newest good one is of ', newestGoodTakenAt, '.']
 }
 
 function describeStart({ running }: DescribedState): Words {

@@ -1,5 +1,5 @@
 import * as z from 'zod/mini'
-import type { Backup } from '../backups/read-backups.ts'
+import { type Backup, Damage, PinnedByKind } from '../backups/read-backups.ts'
 import { callFunction, check, count, type PageServices, time } from '../calls/call-function.ts'
 
 /** A backup as the functions describe it, made into one like those that the lists read. */
@@ -14,6 +14,9 @@ const DescribedBackup = z.pipe(
     taken_at: z.nullable(time),
     completed_at: z.nullable(time),
     verified_at: z.nullable(time),
+    damaged_at: z.nullable(time),
+    damage: z.nullable(Damage),
+    proven_at: z.nullable(time),
     run_id: z.nullable(z.string()),
     total_tables: z.nullable(count),
     total_records: z.nullable(count),
@@ -35,7 +38,11 @@ const DescribedBackup = z.pipe(
     note: z.nullable(z.string()),
     tags: z.array(z.string()),
     pinned_at: z.nullable(time),
+    pinned_by: z.nullable(z.string()),
+    pinned_by_kind: z.nullable(PinnedByKind),
     pin_reason: z.nullable(z.string()),
+    pruned_at: z.nullable(time),
+    prune_reason: z.nullable(z.string()),
     actor: z.object({ label: z.string() }),
     error: z.optional(z.object({ code: z.string(), message: z.nullable(z.string()) })),
   }),
@@ -50,6 +57,9 @@ const DescribedBackup = z.pipe(
       takenAt: backup.taken_at,
       completedAt: backup.completed_at,
       verifiedAt: backup.verified_at,
+      damagedAt: backup.damaged_at,
+      damage: backup.damage,
+      provenAt: backup.proven_at,
       runId: backup.run_id,
       totalTables: backup.total_tables,
       totalRecords: backup.total_records,
@@ -61,7 +71,11 @@ const DescribedBackup = z.pipe(
       note: backup.note,
       tags: backup.tags,
       pinnedAt: backup.pinned_at,
+      pinnedBy: backup.pinned_by,
+      pinnedByKind: backup.pinned_by_kind,
       pinReason: backup.pin_reason,
+      prunedAt: backup.pruned_at,
+      pruneReason: backup.prune_reason,
       actorLabel: backup.actor.label,
       errorCode: backup.error?.code ?? null,
       errorMessage: backup.error?.message ?? null,
@@ -96,6 +110,10 @@ const State = z.pipe(
     newest_attempt: z.nullable(DescribedBackup),
     next_expected_at: z.nullable(time),
     last_proven_restore_at: z.nullable(time),
+    measured_restore_ms: z.nullable(count),
+    failed_drill: z.nullable(z.object({ at: time, taken_at: z.nullable(time), findings: count })),
+    newest_good_taken_at: z.nullable(time),
+    safety_backup_days: count,
     running: z.nullable(
       z.object({
         run_id: z.nullable(z.string()),
@@ -139,7 +157,24 @@ const State = z.pipe(
     newestAttempt: answer.newest_attempt,
     /** In the past where it is late; null where no daily run ever was, and while backups are paused. */
     nextExpectedAt: answer.next_expected_at,
+    /** When a backup was last loaded on trial, and everything was in order. */
     lastProvenRestoreAt: answer.last_proven_restore_at,
+    /** What that took. */
+    measuredRestoreMs: answer.measured_restore_ms,
+    /** The last trial, where it found something. */
+    failedDrill:
+      answer.failed_drill === null
+        ? null
+        : {
+            at: answer.failed_drill.at,
+            /** Of the backup that was tried. */
+            takenAt: answer.failed_drill.taken_at,
+            findings: answer.failed_drill.findings,
+          },
+    /** Of the newest backup that is whole, as far as anybody knows. */
+    newestGoodTakenAt: answer.newest_good_taken_at,
+    /** For so many days a restore can be undone. */
+    safetyBackupDays: answer.safety_backup_days,
     running:
       answer.running === null
         ? null

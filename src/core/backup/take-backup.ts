@@ -7,6 +7,7 @@ import {
   throwIfInterrupted,
   windDown,
 } from '../interruptible.ts'
+import { logPhase } from '../log.ts'
 import { recordRestoreCrashes } from '../restore/restore-record.ts'
 import type { Actor, Services } from '../services.ts'
 import { lockTenant } from '../tenants/lock-tenant.ts'
@@ -65,6 +66,24 @@ interface Attempt {
  */
 export async function takeBackup(services: Services, input: TakeBackupInput): Promise<TakenBackup> {
   const attempt: Attempt = { id: randomUUID(), isRecorded: false, result: undefined }
+  const { tenantId, runId, backupType } = input
+  return logPhase(
+    services.log,
+    'backup',
+    { tenantId, runId, backupType, backupId: attempt.id },
+    () => attemptBackup(services, input, attempt),
+    ({ status, backup }) => ({
+      ...{ status, backupId: backup.id, tables: backup.totalTables },
+      ...{ rows: backup.totalRecords, bytes: backup.uploadedSize },
+    }),
+  )
+}
+
+async function attemptBackup(
+  services: Services,
+  input: TakeBackupInput,
+  attempt: Attempt,
+): Promise<TakenBackup> {
   try {
     const { signal, tenantId } = input
     throwIfInterrupted(signal)

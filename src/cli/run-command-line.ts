@@ -3,8 +3,10 @@ import { BackupError } from '../core/errors.ts'
 import { registerBackup } from './backup.ts'
 import { registerCompare } from './compare.ts'
 import { registerDoctor } from './doctor.ts'
+import { registerDrill } from './drill.ts'
 import { EXIT, EXIT_HELP, type ExitStatus } from './exit-status.ts'
 import { registerExport } from './export.ts'
+import { registerForgetTenant } from './forget-tenant.ts'
 import { registerHook } from './hook.ts'
 import { registerInit } from './init.ts'
 import { registerList } from './list.ts'
@@ -27,12 +29,14 @@ const REGISTRATIONS = [
   registerList,
   registerShow,
   registerVerify,
+  registerDrill,
   registerExport,
   registerCompare,
   registerRestore,
   registerUndo,
   registerPrune,
   registerPolicy,
+  registerForgetTenant,
   registerDoctor,
   registerMonitor,
   registerWorker,

@@ -10,7 +10,7 @@ export default handle({
   allow: ['operator', 'metrics'],
   ownToken: ({ metricsToken }) => metricsToken,
   async run({ services }) {
-    const { type, text } = await collectMetrics(services.tenants.catalog)
+    const { type, text } = await collectMetrics(services)
     return { status: 200, body: new TextBody(type, text) }
   },
 })

@@ -12,6 +12,8 @@ comment on column public.tenant_backups.row_falls is
 -- Newest first, for each of thousands of tenants.
 create index tenant_backups_newest on public.tenant_backups (organization_id, taken_at desc, created_at desc)
   where status = 'complete' and backup_type <> 'pre_restore';
+-- What is not in the second place yet, of the last days.
+create index tenant_backups_completed on public.tenant_backups (completed_at) where status = 'complete';
 create index tenant_backups_damaged on public.tenant_backups (organization_id)
   where damaged_at is not null;
 

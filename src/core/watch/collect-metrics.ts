@@ -1,6 +1,6 @@
 import { Gauge, Registry } from 'prom-client'
 import { readProofSettings } from '../backup/proof-settings.ts'
-import type { Queryable } from '../database/database.ts'
+import type { Services } from '../services.ts'
 import { findProblems, type Problem } from './find-problems.ts'
 import { readMonitorSettings } from './monitor-settings.ts'
 import { readWatchFacts, type WatchedTenant, type WatchFacts } from './read-watch-facts.ts'
@@ -121,10 +121,13 @@ const READ_COUNTS = `
  * be another process. Tenants beyond the setting `metrics_tenants` are in the totals only: those with problems
  * come first, then those whose backup is the oldest. Throws `not_configured`, `database_unavailable`.
  */
-export async function collectMetrics(catalog: Queryable): Promise<Metrics> {
+export async function collectMetrics(
+  services: Pick<Services, 'tenants' | 'store'>,
+): Promise<Metrics> {
+  const { catalog } = services.tenants
   const settings = await readMonitorSettings(catalog)
   const measures = { ...settings, ...(await readProofSettings(catalog)) }
-  const facts = await readWatchFacts(catalog)
+  const facts = await readWatchFacts(services)
   const { rows } = await catalog.query<{ counts: Counts }>(READ_COUNTS)
   const [row] = rows
   if (row === undefined) throw new Error('A statement without from gave no row.')
@@ -193,6 +196,7 @@ function setTotals(gauge: MakeGauge, facts: WatchFacts, problems: readonly Probl
   jobs.set(queue.deferred, { state: 'deferred' })
   jobs.set(queue.active, { state: 'active' })
   gauge('oldest_job_wait_seconds').set(secondsSince(queue.oldestDueAt, now) ?? 0)
+  setOrLeaveOut(gauge('copies_behind'), facts.copies?.behind ?? null)
   const runs = gauge('open_runs')
   for (const { kind, count: open } of openRuns) runs.set(open, { kind })
 

@@ -81,6 +81,7 @@ export function findProblems(facts: WatchFacts, measures: Measures): Problem[] {
   const found = [
     ...findMissingRun(facts, measures, active),
     ...findStuck(facts, measures),
+    ...findLateCopies(facts, measures),
     ...active.flatMap((tenant) => [
       ...findLate(tenant, facts, measures),
       ...findDamaged(tenant),
@@ -297,6 +298,22 @@ function findMissingDrills(
     remedy: 'Call restore-drill-background, or set drills_per_day to 0 if you want none.',
   })
   return [...failed, late]
+}
+
+function findLateCopies(
+  { now, copies }: WatchFacts,
+  { copy_max_age_hours: hours }: Measures,
+): Problem[] {
+  if (copies === null || copies.oldestAt === null) return []
+  if (!isOlder(copies.oldestAt, now, hours * HOUR_MS)) return []
+  return [
+    problem('copies_late', [], {
+      since: addMs(copies.oldestAt, hours * HOUR_MS),
+      message: `Copies of the last days that are still to be made: ${copies.behind}; the oldest backup among them was complete more than ${hours} hours ago.`,
+      remedy:
+        'Call copy-backups; the journal says why a copy failed. Check BACKUP_COPY_STORE and its credentials.',
+    }),
+  ]
 }
 
 function findStuck(

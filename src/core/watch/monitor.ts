@@ -41,7 +41,7 @@ export async function monitor(
     ...(await readMonitorSettings(catalog)),
     ...(await readProofSettings(catalog)),
   }
-  const facts = await readWatchFacts(catalog)
+  const facts = await readWatchFacts(services)
   const problems = [...(await findUnusableStore(services)), ...findProblems(facts, measures)]
   await recordAlerts(catalog, problems)
   const webhook = await announce(services, { reminderHours: measures.reminder_hours })

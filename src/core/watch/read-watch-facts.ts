@@ -1,6 +1,7 @@
 import type { BackupWarning } from '../backup/backup-record.ts'
 import type { RowFall } from '../backup/describe-falls.ts'
-import type { Queryable } from '../database/database.ts'
+import type { Services } from '../services.ts'
+import { placesOf } from '../store/read-with-copy.ts'
 
 /** How one tenant stands; safety backups never count. Times are as Postgres writes them in JSON. */
 export interface WatchedTenant {
@@ -61,6 +62,8 @@ export interface WatchFacts {
   lastDrill: { finishedAt: string; durationMs: number } | null
   /** When this began to be used. */
   firstDailyRunAt: string | null
+  /** Copies of the last days that are still to be made; null where there is no second place. */
+  copies: { behind: number; oldestAt: string | null } | null
   watch: { monitoredAt: string | null; untoldSince: string | null }
 }
 
@@ -146,17 +149,38 @@ const READ_OTHERS = `
       from tenantkeep.watch)
   ) as facts`
 
-/** Reads how everything stands, in two statements however many tenants there are. */
-export async function readWatchFacts(catalog: Queryable): Promise<WatchFacts> {
+/** `$1` are the URLs of the places. Older backups are no news: a second place that is new has many to catch up with. */
+const READ_COPIES = `
+  select count(*)::int as behind, to_jsonb(min(b.completed_at)) #>> '{}' as "oldestAt"
+  from public.tenant_backups b
+  cross join unnest($1::text[]) as p (url)
+  left join tenantkeep.backup_copies c on c.backup_id = b.id and c.store_url = p.url
+  where b.status = 'complete' and b.backup_type <> 'pre_restore' and b.damaged_at is null
+    and b.completed_at > now() - interval '8 days'
+    and coalesce(c.status <> 'complete', b.store_url <> p.url)
+    and (b.store_url = any ($1) or exists (
+      select from tenantkeep.backup_copies o where o.backup_id = b.id and o.store_url = any ($1)))`
+
+/** Reads how everything stands, in three statements however many tenants there are. */
+export async function readWatchFacts({
+  tenants: { catalog },
+  store,
+}: Pick<Services, 'tenants' | 'store'>): Promise<WatchFacts> {
   const tenants = await catalog.query<{ facts: WatchedTenant }>(READ_TENANTS)
   const others = await catalog.query<{
-    facts: Omit<WatchFacts, 'now' | 'tenants'> & { now: string }
+    facts: Omit<WatchFacts, 'now' | 'tenants' | 'copies'> & { now: string }
   }>(READ_OTHERS)
+  const places = placesOf(store).map(({ url }) => url)
+  const copies =
+    places.length < 2
+      ? null
+      : await catalog.query<{ behind: number; oldestAt: string | null }>(READ_COPIES, [places])
   const [row] = others.rows
   if (row === undefined) throw new Error('A statement without from gave no row.')
   return {
     ...row.facts,
     now: new Date(row.facts.now),
+    copies: copies?.rows[0] ?? null,
     tenants: tenants.rows.map(({ facts }) => facts),
   }
 }

@@ -56,6 +56,7 @@ function facts(changes: Partial<WatchFacts> = {}): WatchFacts {
     openRuns: [],
     lastDrill: { finishedAt: ago(24), durationMs: 100 },
     firstDailyRunAt: ago(1_000),
+    copies: null,
     watch: { monitoredAt: null, untoldSince: null },
     ...changes,
   }
@@ -176,6 +177,8 @@ describe.each([
     }),
     [],
   ],
+  ['a copy is a day late', facts({ copies: { behind: 3, oldestAt: ago(49) } }), ['copies_late']],
+  ['copies are on their way', facts({ copies: { behind: 3, oldestAt: ago(2) } }), []],
   [
     'a run is open for a day',
     facts({ openRuns: [{ kind: 'daily_tenant', count: 1, oldestAt: ago(24) }] }),

@@ -3,11 +3,12 @@ import { useQuery } from '@tanstack/react-query'
 import { Fragment } from 'react'
 import type { PageServices } from '../calls/call-function.ts'
 import { ErrorNotice } from '../frame/error-notice.tsx'
-import { formatCount, formatPlural } from '../frame/format.ts'
+import { formatBytes, formatCount, formatPlural } from '../frame/format.ts'
 import { nameTable } from '../frame/name-table.ts'
 import shared from '../frame/page.module.css'
 import { Time } from '../frame/times.tsx'
 import { setSearchParams } from '../frame/use-search-param.ts'
+import { describePolicy } from '../tenants/describe-policy.ts'
 import classes from './history-list.module.css'
 import { type EntryDetails, type JournalEntry, readEntryDetails } from './read-journal.ts'
 
@@ -74,6 +75,7 @@ function Facts({ entry, found }: { entry: JournalEntry; found: EntryDetails }) {
       )}
       {details.tables !== undefined && <WrittenTables tables={details.tables} />}
       {details.changed !== undefined && <Text size="sm">{describeChange(details)}</Text>}
+      <Upkeep entry={entry} details={details} />
       {gaps.length > 0 && (
         <Text size="sm">
           Not part of it, because nobody has decided what is to happen with{' '}
@@ -107,6 +109,70 @@ function Facts({ entry, found }: { entry: JournalEntry; found: EntryDetails }) {
       )}
     </>
   )
+}
+
+/** What was removed, found, paused or set. */
+function Upkeep({ entry, details }: { entry: JournalEntry; details: EntryDetails['details'] }) {
+  const { backups, objects, bytes, objects_left: left = 0, policy } = details
+  const found = [...(details.damage ?? []), ...(details.findings ?? [])].map(
+    ({ message }) => message,
+  )
+  return (
+    <>
+      {backups !== undefined && (
+        <Text size="sm">
+          {formatPlural(backups, 'backup')} removed: {formatPlural(objects ?? 0, 'file')},{' '}
+          {formatBytes(bytes ?? 0)}.
+          {left > 0 &&
+            ` ${formatPlural(left, 'file')} can’t be removed yet, because a store keeps them locked; they go later.`}
+        </Text>
+      )}
+      {found.length > 0 && (
+        <List size="sm">
+          {[...new Set(found)].map((message) => (
+            <List.Item key={message}>{message}</List.Item>
+          ))}
+        </List>
+      )}
+      {entry.type === 'drill' && entry.status === 'complete' && (
+        <Text size="sm">
+          It was loaded on trial, and every row, key and reference was in order. Live data was not
+          touched.
+        </Text>
+      )}
+      {details.was_damaged_at !== undefined && (
+        <Text size="sm">
+          It is whole again. It was marked damaged on <Time value={details.was_damaged_at} />.
+        </Text>
+      )}
+      {entry.type === 'pause' && <Text size="sm">{describePause(details)}</Text>}
+      {entry.type === 'resume' && (
+        <Text size="sm">
+          It was paused
+          {details.paused_by !== undefined && ` by ${details.paused_by}`}
+          {details.paused_at !== undefined && (
+            <>
+              {' '}
+              on <Time value={details.paused_at} />
+            </>
+          )}
+          {details.reason === undefined ? '.' : `: “${details.reason}”.`}
+          {details.note !== undefined && ` ${details.note}`}
+        </Text>
+      )}
+      {policy !== undefined && (
+        <Text size="sm">
+          {policy === null
+            ? 'The rules of all other tenants hold for this one again.'
+            : `Kept from then on: ${describePolicy(policy).join('; ')}.`}
+        </Text>
+      )}
+    </>
+  )
+}
+
+function describePause({ reason, reason_before: before }: EntryDetails['details']): string {
+  return before === undefined ? `“${reason}”` : `“${reason}”; before, the reason was “${before}”`
 }
 
 function openResult(entry: JournalEntry, { undoOf }: EntryDetails): void {

@@ -148,7 +148,10 @@ const WHAT_CHOICES: Record<OperationGroup, string> = {
   restores: 'Restores and undos',
   safety: 'Safety backups',
   changes: 'Notes, tags and pins',
-  pruning: 'Pruning',
+  pruning: 'Pruning and erasure',
+  proofs: 'Verification and drills',
+  copies: 'Copies',
+  rules: 'Pauses and rules',
 }
 
 const RESULT_CHOICES: Record<ResultGroup, string> = {
@@ -402,11 +405,18 @@ function EntryNote({ entry: { note } }: { entry: JournalEntry }) {
   )
 }
 
+const REMOVALS: readonly string[] = ['prune', 'forget']
+
 function EntryResult({ entry }: { entry: JournalEntry }) {
   return (
     <Stack gap={4}>
       <Group gap="xs">
         <StatusBadge words={nameResult(entry)} />
+        {entry.status === 'complete' && REMOVALS.includes(entry.type) && (
+          <Text size="sm" c="dimmed">
+            {formatBytes(entry.totalSize ?? 0)} freed
+          </Text>
+        )}
         {entry.status === 'complete' && entry.totalRecords !== null && (
           <Text size="sm" c="dimmed">
             {formatPlural(entry.totalRecords, 'row')}

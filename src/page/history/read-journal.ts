@@ -1,6 +1,7 @@
 import * as z from 'zod/mini'
 import { PAGE_SIZE, type Page } from '../backups/read-backups.ts'
 import { count, type PageServices, readRows, time } from '../calls/call-function.ts'
+import { Policy } from '../tenants/describe-policy.ts'
 
 const JournalEntry = z.object({
   id: z.string(),
@@ -43,7 +44,10 @@ const OPERATION_GROUPS = {
   safety: ['pre_restore'],
   restores: ['restore', 'undo'],
   changes: ['update'],
-  pruning: ['prune'],
+  pruning: ['prune', 'forget'],
+  proofs: ['verify', 'drill'],
+  copies: ['copy', 'rebuild'],
+  rules: ['pause', 'resume', 'policy'],
 } as const
 export type OperationGroup = keyof typeof OPERATION_GROUPS
 
@@ -130,6 +134,24 @@ const EntryDetails = z.object({
     /** Of a change to a backup: what was changed. */
     changed: z.optional(z.array(z.string())),
     pin_reason: z.optional(z.nullable(z.string())),
+    /** Of pruning, or an erasure: what went, and the files that a store keeps locked for the time being. */
+    backups: z.optional(count),
+    objects: z.optional(count),
+    bytes: z.optional(count),
+    objects_left: z.optional(count),
+    /** Of a verification: what is wrong with the backup, or since when it was wrong and is whole again. */
+    damage: z.optional(z.array(z.object({ message: z.string() }))),
+    was_damaged_at: z.optional(time),
+    /** Of a drill. */
+    findings: z.optional(z.array(z.object({ message: z.string() }))),
+    /** Of a pause, or the end of one. */
+    reason: z.optional(z.string()),
+    reason_before: z.optional(z.string()),
+    paused_by: z.optional(z.string()),
+    paused_at: z.optional(time),
+    note: z.optional(z.string()),
+    /** Rules of the tenant's own; null where those of all others hold again. */
+    policy: z.optional(z.nullable(Policy)),
   }),
 })
 export type EntryDetails = z.infer<typeof EntryDetails>

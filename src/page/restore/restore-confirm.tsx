@@ -3,15 +3,20 @@ import { type FormEvent, useRef, useState } from 'react'
 import type { Backup } from '../backups/read-backups.ts'
 import { MAX_NOTE } from '../backups/start-backup.ts'
 import { formatCount, formatPlural } from '../frame/format.ts'
+import { Day } from '../frame/times.tsx'
 import type { ViewProps } from '../frame/view-props.ts'
 import classes from './restore.module.css'
 import { BackupTime, Fact } from './restore-parts.tsx'
 import { addUp, type Totals, type Validation } from './validate-restore.ts'
 
+const DAY_MS = 86_400_000
+
 interface ConfirmStepProps {
   tenant: ViewProps['tenant']
   backup: Backup
   validation: Validation
+  /** For so many days it can be undone; null where that is not known. */
+  undoDays: number | null
   note: string
   onNote: (note: string) => void
   onBack: () => void
@@ -20,7 +25,7 @@ interface ConfirmStepProps {
 
 /** What is lost, what is kept, the way back; and the only button that writes. */
 export function ConfirmStep(props: ConfirmStepProps) {
-  const { tenant, backup, validation, note, onNote, onBack, onConfirm } = props
+  const { tenant, backup, validation, undoDays, note, onNote, onBack, onConfirm } = props
   const totals = addUp(validation.report, validation)
   const isAccessGiven = validation.decisions.some(
     ({ kind, answer }) => kind === 'access_changes' && answer === 'accept',
@@ -62,7 +67,15 @@ export function ConfirmStep(props: ConfirmStepProps) {
             happens.
           </Fact>
           <Fact icon="check" tone="good">
-            You can undo this restore for as long as its safety backup is kept: at least 30 days.
+            You can undo this restore{' '}
+            {undoDays === null ? (
+              'for as long as its safety backup is kept'
+            ) : (
+              <>
+                until <Day value={new Date(Date.now() + undoDays * DAY_MS)} />
+              </>
+            )}
+            .
           </Fact>
           <Fact icon="check" tone="good">
             Everything is written at once, or nothing at all. Only {tenant.name} is touched.

@@ -1,13 +1,14 @@
 import { Alert, Button, Text } from '@mantine/core'
-import { useQueryClient } from '@tanstack/react-query'
+import { useQuery, useQueryClient } from '@tanstack/react-query'
 import { useCallback } from 'react'
 import type { Backup } from '../backups/read-backups.ts'
 import { RequestFailed } from '../calls/call-function.ts'
 import { formatDuration } from '../frame/format.ts'
 import { Icon } from '../frame/icons.tsx'
-import { Time } from '../frame/times.tsx'
+import { Day, Time } from '../frame/times.tsx'
 import { setSearchParams } from '../frame/use-search-param.ts'
 import type { ViewProps } from '../frame/view-props.ts'
+import { readState } from '../state/read-state.ts'
 import { describeRestoreFailure, listChanges, RESTORE_PHASES } from './describe-restore.ts'
 import type { Restore } from './read-restore.ts'
 import classes from './restore.module.css'
@@ -170,6 +171,8 @@ export function RestoreRunPanel(props: RestoreRunPanelProps) {
 }
 
 function Done({
+  services,
+  tenant,
   run,
   isUndo,
   backup,
@@ -177,7 +180,13 @@ function Done({
   onClose,
 }: RestoreRunPanelProps & { run: RestoreRun; isUndo: boolean }) {
   const { result, createdAt, finishedAt } = run
+  const state = useQuery({
+    queryKey: ['state', tenant.id],
+    queryFn: ({ signal }) => readState(services, tenant.id, signal),
+  })
   if (result === null) return null
+  const { lastRestore = null } = state.data ?? {}
+  const undoUntil = lastRestore?.restoreId === result.restoreId ? lastRestore.undoUntil : null
   const changes = listChanges(addUp(result), { tense: 'did', isUndo })
   const took =
     finishedAt === null ? '' : `, in ${formatDuration(finishedAt.getTime() - createdAt.getTime())}`
@@ -206,7 +215,14 @@ function Done({
       <ResultActions result={result} isUndo={isUndo} onClose={onClose} />
       <PlanTable report={result} isUndo={isUndo} isDone isPartial isNarrow={isNarrow} />
       <Text size="sm" c="dimmed">
-        How it was just before is kept in a safety backup.
+        How it was just before is kept in a safety backup
+        {undoUntil === null ? (
+          '.'
+        ) : (
+          <>
+            ; you can undo this until <Day value={undoUntil} />.
+          </>
+        )}
       </Text>
     </>
   )

@@ -210,7 +210,7 @@ function Wizard(props: WizardProps) {
         <Subject tenantName={tenant.name} backup={backup} />
       </div>
       <StepBar current={step} isNarrow={isNarrow} />
-      {backup.status !== 'complete' ? (
+      {backup.status !== 'complete' || backup.damagedAt !== null ? (
         <Problem words={describeUnusable(backup)}>
           <Button size="xs" variant="default" onClick={onClose}>
             Back to backups
@@ -256,6 +256,7 @@ function Wizard(props: WizardProps) {
           tenant={tenant}
           backup={backup}
           validation={plan}
+          undoDays={state.data?.safetyBackupDays ?? null}
           note={draft.note}
           onNote={(note) => changeDraft({ note })}
           onBack={() => setSearchParams({ step: 'validate' })}
@@ -285,13 +286,13 @@ function summaryOf({ report, isPartial }: Validation): string {
   return describeChanges(addUp(report, { isPartial }), { tense: 'would', isUndo: false })
 }
 
-function describeUnusable({ status }: Backup) {
+function describeUnusable({ status, pruneReason }: Backup) {
   const text = {
-    pruned: 'It was pruned, as its time was over. Choose another one.',
+    pruned: `It was pruned. ${pruneReason ?? 'Its time was over.'} Choose another one.`,
     running: 'It is still being taken. Wait until it is complete.',
     failed: 'It failed and holds nothing that could be restored. Choose another one.',
     cancelled: 'It was stopped and holds nothing that could be restored. Choose another one.',
-    complete: '',
+    complete: 'Its files are damaged: it did not pass verification. Choose another one.',
   }[status]
   return { title: 'This backup can not be restored', text, requestId: undefined }
 }

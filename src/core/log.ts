@@ -34,6 +34,7 @@ const ALLOWED = new Set([
   'duration_ms',
   'count',
   'tenants',
+  'backups',
   'problems',
   'findings',
   'failed',

@@ -15,7 +15,9 @@ import {
   throwIfInterrupted,
   windDown,
 } from '../interruptible.ts'
+import { logPhase } from '../log.ts'
 import type { Actor, Services } from '../services.ts'
+import { isWithinReach } from '../store/read-with-copy.ts'
 import { selectLines } from '../tables/encode-rows.ts'
 import { quoteIdentifier } from '../tables/quote-identifier.ts'
 import { asWorker } from './as-worker.ts'
@@ -81,6 +83,17 @@ const RECORD_END_MS = 10_000
  * `database_unavailable`, `backup_timed_out`, `backup_cancelled`.
  */
 export async function drillBackup(services: Services, input: DrillInput): Promise<Drill> {
+  const { backup, runId } = input
+  return logPhase(
+    services.log,
+    'drill',
+    { backupId: backup.id, tenantId: backup.organizationId, runId },
+    () => attemptDrill(services, input),
+    ({ status, rows, bytes, findings }) => ({ status, rows, bytes, findings: findings.length }),
+  )
+}
+
+async function attemptDrill(services: Services, input: DrillInput): Promise<Drill> {
   const { backup, actor, signal, runId = null, isInRotation = false } = input
   const { catalog } = services.tenants
   throwIfInterrupted(signal)
@@ -120,7 +133,7 @@ export async function drillBackup(services: Services, input: DrillInput): Promis
     throw new BackupError('backup_cancelled', 'Another process declared this drill dead.')
   }
   // Every byte was read and proven on the way.
-  if (drill.status === 'passed' && backup.storeUrl === services.store.url) {
+  if (drill.status === 'passed' && isWithinReach(services.store, backup)) {
     await interruptible(recordWhole(services, backup.id, { actor, runId }), signal)
   }
   return drill

@@ -4,6 +4,7 @@ import type { Connection } from '../database/database.ts'
 import { inTransaction } from '../database/in-transaction.ts'
 import { BackupError } from '../errors.ts'
 import { interruptible, interruptibleConnection } from '../interruptible.ts'
+import { logPhase } from '../log.ts'
 import { recordRestoreCrashes } from '../restore/restore-record.ts'
 import type { Actor, Services } from '../services.ts'
 import { tenantPrefix } from '../store/object-path.ts'
@@ -11,6 +12,7 @@ import { placesOf } from '../store/read-with-copy.ts'
 import { findTenant } from '../tenants/find-tenant.ts'
 import { listTenants } from '../tenants/list-tenants.ts'
 import { lockTenant } from '../tenants/lock-tenant.ts'
+import { announceSoon } from '../watch/announce.ts'
 import { blankTenant } from './blank-tenant.ts'
 import {
   type DoomedObject,
@@ -76,7 +78,7 @@ export async function forgetTenant(services: Services, input: ForgetInput): Prom
   requireName(tenant, input.confirmName)
 
   const database = await services.tenants.databaseOf(tenantId)
-  return database.withConnection(async (connection) => {
+  const erase = async (connection: Connection): Promise<ForgetReport> => {
     const session = interruptibleConnection(connection, signal)
     await lockTenant(session, tenantId, { signal })
     await interruptible(recordCrashes(catalog, tenantId), signal)
@@ -87,7 +89,16 @@ export async function forgetTenant(services: Services, input: ForgetInput): Prom
     }
     const remaining = await removeDoomed(services, tenantId, signal)
     return { ...known, isDryRun: false, ...countOf(found), holds: [], ...remaining }
-  })
+  }
+  const report = await logPhase(
+    services.log,
+    'forget',
+    { tenantId },
+    () => database.withConnection(erase),
+    ({ backups, objects, bytes }) => ({ backups, objects, bytes }),
+  )
+  await announceSoon(services)
+  return report
 }
 
 function requireName(

@@ -53,3 +53,10 @@ export async function answerPruneNow(
     },
   }
 }
+
+export const ForgetInput = z.strictObject({
+  organization_id: trimmed(200),
+  dry_run: z.boolean().default(true),
+  /** The tenant's name as it stands there, or its id where it has none. */
+  confirm_name: trimmed(500).optional(),
+})

@@ -49,3 +49,15 @@ export async function takeAgedBackups(
 export async function pathsOf({ store }: Pick<Services, 'store'>): Promise<string[]> {
   return (await store.list('tenant-backups/')).map(({ path }) => path)
 }
+
+/** Empties catalog, journal and everything about keeping, as the superuser. */
+export async function clearRetention(database: TestDatabase): Promise<void> {
+  await database.superuser.query(
+    `truncate public.tenant_backups, public.backup_logs, tenantkeep.runs, tenantkeep.doomed_objects,
+       tenantkeep.departed_tenants, tenantkeep.retention_policies, tenantkeep.forgotten_tenants,
+       tenantkeep.released_rows, tenantkeep.paused_tenants cascade`,
+  )
+  await database.superuser.query(
+    `delete from tenantkeep.settings where key in ('retention', 'safety_backup_days', 'departed_tenant_days')`,
+  )
+}

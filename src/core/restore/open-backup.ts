@@ -7,6 +7,7 @@ import { unpackPart } from '../backup/unpack-part.ts'
 import type { Queryable } from '../database/database.ts'
 import { BackupError } from '../errors.ts'
 import { interruptible } from '../interruptible.ts'
+import { requireNotForgotten } from '../retention/erasure-marks.ts'
 import type { Services } from '../services.ts'
 import { tenantPrefix } from '../store/object-path.ts'
 import type { BackupSource } from './backup-source.ts'
@@ -20,6 +21,7 @@ type OpenedBackup = Pick<
   | 'backupDate'
   | 'takenAt'
   | 'storeUrl'
+  | 'copiedTo'
   | 'summaryPath'
   | 'summarySha256'
 >
@@ -27,7 +29,7 @@ type OpenedBackup = Pick<
 /**
  * Opens a complete backup of the catalog for reading: the summary is proven here, each part when it is
  * read. What turns out to be missing or damaged is noted in the catalog, so that nobody else begins with it.
- * Throws `backup_incomplete`, `object_missing`, `store_unavailable`, and `backup_damaged` also where a part
+ * Throws `backup_incomplete`, `tenant_forgotten`, `object_missing`, `store_unavailable`, and `backup_damaged` also where a part
  * lies outside of the tenant's own folder.
  */
 export async function openBackup(
@@ -36,6 +38,7 @@ export async function openBackup(
   signal?: AbortSignal,
 ): Promise<BackupSource> {
   const { store } = services
+  await interruptible(requireNotForgotten(services, backup), signal)
   const summary = await openSummary(services, backup, signal)
   const tables = new Map(
     summary.tables.flatMap(({ name, parts }) => parts.map(({ path }) => [path, name] as const)),

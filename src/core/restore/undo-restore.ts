@@ -95,6 +95,11 @@ async function requireSafetyBackup(catalog: Queryable, id: string): Promise<Back
     if (safety.damagedAt !== null) throw impossible('its safety backup is damaged')
     return safety
   }
+  if (safety?.status === 'pruned') {
+    throw impossible(
+      `it is too late. Its safety backup is kept for a time, which is over; it was removed on ${safety.prunedAt?.slice(0, 10)}`,
+    )
+  }
   throw impossible(`its safety backup is ${safety?.status ?? 'gone'}`)
 }
 

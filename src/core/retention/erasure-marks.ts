@@ -22,7 +22,7 @@ const ErasureMark = z.strictObject({ ...content, signature: Signature })
 
 const MAX_MARK_BYTES = 16 * 1024
 
-type MarkServices = Pick<Services, 'signingKeys' | 'log'>
+type MarkServices = Pick<Services, 'store' | 'signingKeys' | 'log'>
 
 /**
  * Writes the marks of a tenant's erasures that are under way to every place, before the first object goes; one
@@ -57,18 +57,20 @@ export async function writeErasureMarks(services: Services, tenantId: string): P
   }
 }
 
-/** When each tenant was last forgotten, by the catalog and by every store that is open here. */
+/**
+ * When each tenant was last forgotten, by the catalog and by the stores: the first place that answers, since a
+ * mark is in all of them before the first object goes.
+ */
 export async function readErasures(services: Services): Promise<Map<string, Date>> {
   const { rows } = await services.tenants.catalog.query<{ id: string; ms: string }>(
     `select tenant_id as id, (extract(epoch from max(forgotten_at)) * 1000) as ms
      from tenantkeep.forgotten_tenants group by 1`,
   )
   const erasures = new Map(rows.map(({ id, ms }) => [id, new Date(Number(ms))]))
-  for (const store of placesOf(services.store)) {
-    for (const { tenantId, forgottenAt } of await readMarks(store, services, erasurePrefix())) {
-      const known = erasures.get(tenantId)
-      if (known === undefined || known < forgottenAt) erasures.set(tenantId, forgottenAt)
-    }
+  const marks = await readMarks(services, erasurePrefix())
+  for (const { tenantId, forgottenAt } of marks) {
+    const known = erasures.get(tenantId)
+    if (known === undefined || known < forgottenAt) erasures.set(tenantId, forgottenAt)
   }
   return erasures
 }
@@ -78,12 +80,15 @@ export async function readErasures(services: Services): Promise<Map<string, Date
  * row came back with an older copy of the catalog, and must not bring the rows back with it.
  */
 export async function requireNotForgotten(
-  store: Store,
   services: MarkServices,
-  backup: { organizationId: string; takenAt: Date },
+  backup: { organizationId: string; takenAt: string | null },
 ): Promise<void> {
-  const marks = await readMarks(store, services, erasurePrefix(backup.organizationId))
-  if (!marks.some((mark) => isOf(mark, backup))) return
+  const marks = await readMarks(services, erasurePrefix(backup.organizationId))
+  const takenAt = new Date(backup.takenAt ?? 0)
+  const isErased = marks.some(
+    ({ tenantId, forgottenAt }) => tenantId === backup.organizationId && forgottenAt >= takenAt,
+  )
+  if (!isErased) return
   throw new BackupError(
     'tenant_forgotten',
     'This organization asked to be forgotten after this backup was taken. Its backups were erased and are not read any more.',
@@ -95,12 +100,21 @@ interface Mark {
   forgottenAt: Date
 }
 
-function isOf(mark: Mark, backup: { organizationId: string; takenAt: Date }): boolean {
-  return mark.tenantId === backup.organizationId && mark.forgottenAt >= backup.takenAt
+/** Of the first place that answers: what was erased is marked in all of them. */
+async function readMarks(services: MarkServices, prefix: string): Promise<Mark[]> {
+  let failure: unknown
+  for (const place of placesOf(services.store)) {
+    try {
+      return await readMarksOf(place, services, prefix)
+    } catch (error) {
+      failure ??= error
+    }
+  }
+  throw failure
 }
 
 /** What nobody but us can have written; anything else that lies there proves nothing, and is passed over. */
-async function readMarks(store: Store, services: MarkServices, prefix: string): Promise<Mark[]> {
+async function readMarksOf(store: Store, services: MarkServices, prefix: string): Promise<Mark[]> {
   const { signingKeys, log } = services
   const marks: Mark[] = []
   for (const { path } of await store.list(prefix)) {

@@ -42,6 +42,8 @@ interface PreviewedTenant {
 export interface PrunePreview {
   /** Of everything that would go; a real run may be told to do only this. */
   plan_hash: string
+  /** What holds for every tenant without rules of its own. */
+  rules: { policy: RetentionPolicy | null; policy_from: PolicySource; problem: string | null }
   totals: {
     tenants: number
     kept: number
@@ -93,7 +95,9 @@ export async function previewPrune(
       plan.leftObjects > 0
     if (isTold) tenants.push(tenant)
   }
-  return { plan_hash: hashPlans(expiring), totals, tenants }
+  const { policy, source, problem } = premises.settings.fallback
+  const rules = { policy, policy_from: source, problem }
+  return { plan_hash: hashPlans(expiring), rules, totals, tenants }
 }
 
 interface Removal {

@@ -31,7 +31,10 @@ export interface Backup {
   /** When a drill last loaded it and found everything in order. */
   provenAt: string | null
   runId: string | null
+  /** Where it was made. */
   storeUrl: string
+  /** The other places that it is whole in. */
+  copiedTo: string[]
   objectStamp: string
   summaryPath: string | null
   summarySha256: string | null
@@ -94,7 +97,24 @@ export const BACKUP_JSON = `jsonb_build_object(
   'actorId', b.actor_id, 'actorLabel', b.actor_label, 'errorCode', b.error_code,
   'errorMessage', b.error_message, 'checkedAt', b.checked_at, 'damagedAt', b.damaged_at,
   'damage', b.damage, 'provenAt', b.proven_at, 'prunedAt', b.pruned_at,
-  'pruneReason', b.prune_reason, 'pinnedByKind', b.pinned_by_kind)`
+  'pruneReason', b.prune_reason, 'pinnedByKind', b.pinned_by_kind, 'copiedTo', (
+    select coalesce(jsonb_agg(c.store_url order by c.store_url), '[]') from tenantkeep.backup_copies c
+    where c.backup_id = b.id and c.status = 'complete'))`
+
+/**
+ * SQL: whether a backup is whole in a place, as far as the catalog knows: made there and not found damaged
+ * since, or copied there. `backup` is the alias of its row, `url` an expression.
+ */
+function isIn(backup: string, url: string): string {
+  return `coalesce((
+    select p.status = 'complete' from tenantkeep.backup_copies p
+    where p.backup_id = ${backup}.id and p.store_url = ${url}), ${backup}.store_url = ${url})`
+}
+
+/** SQL: whether a backup is whole in one of several places at least; `urls` is an expression of type text[]. */
+export function isWithin(backup: string, urls: string): string {
+  return `exists (select from unnest(${urls}::text[]) as place (url) where ${isIn(backup, 'place.url')})`
+}
 
 export interface StartedBackup {
   id: string
@@ -332,7 +352,7 @@ export async function findLast(
   const { rows } = await catalog.query<{ backup: Backup }>(
     `select ${BACKUP_JSON} as backup from public.tenant_backups b
      where b.organization_id = $1 and b.status = 'complete' and b.backup_type <> 'pre_restore'
-       and b.store_url = $2 and b.damaged_at is null
+       and ${isIn('b', '$2')} and b.damaged_at is null
      order by b.taken_at desc, b.created_at desc limit 1`,
     [tenantId, storeUrl],
   )
@@ -349,7 +369,7 @@ export async function findLastDamaged(
     `select ${BACKUP_JSON} as backup from (
        select * from public.tenant_backups c
        where c.organization_id = $1 and c.status = 'complete' and c.backup_type <> 'pre_restore'
-         and c.store_url = $2
+         and ${isIn('c', '$2')}
        order by c.taken_at desc, c.created_at desc limit 1
      ) b where b.damaged_at is not null`,
     [tenantId, storeUrl],

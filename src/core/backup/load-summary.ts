@@ -1,7 +1,8 @@
 import { hash } from 'node:crypto'
 import { BackupError } from '../errors.ts'
+import type { ObjectReader } from '../store/read-with-copy.ts'
 import type { Backup } from './backup-record.ts'
-import { type ObjectReader, readBounded } from './check-object.ts'
+import { readBounded } from './check-object.ts'
 import type { SigningKeys } from './signature.ts'
 import { parseSummary, type Summary } from './summary.ts'
 
@@ -41,17 +42,17 @@ export async function readSummaryBytes(
       `Backup ${backup.id} is ${backup.status}: only complete backups can be read.`,
     )
   }
-  const body = await readBounded(
-    store,
-    { path: backup.summaryPath, maxBytes: MAX_SUMMARY_BYTES },
-    signal,
-  )
-  if (hash('sha256', body, 'hex') !== backup.summarySha256) {
+  const prove = (body: Buffer) => {
+    if (hash('sha256', body, 'hex') === backup.summarySha256) return
     throw new BackupError(
       'backup_damaged',
       `The summary ${backup.summaryPath} is not the one that the catalog names: it was changed or replaced.`,
       { details: { path: backup.summaryPath } },
     )
   }
-  return body
+  return readBounded(
+    store,
+    { path: backup.summaryPath, maxBytes: MAX_SUMMARY_BYTES, prove },
+    signal,
+  )
 }

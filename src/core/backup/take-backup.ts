@@ -168,7 +168,7 @@ async function takeLocked(
     tenantId,
     lockTimeoutMs: started.settings.lock_timeout_ms,
   })
-  const copied = await copySnapshot(services, connection, started, {
+  const copied = await copySnapshot(connection, started, {
     snapshot,
     onProgress: (progress) => input.onProgress?.({ phase: 'copying', ...progress }),
     onRead: () => connection.query('commit'),
@@ -176,10 +176,10 @@ async function takeLocked(
   })
   if (isNewSchema(started, snapshot)) {
     tell('proving')
-    await proveCopied(services, connection, started, copied, signal)
+    await proveCopied(connection, started, copied, signal)
   }
   tell('finishing')
-  const backup = await completeBackup(services, started, copied, signal)
+  const backup = await completeBackup(started, copied, signal)
   return { status: 'complete', backup }
 }
 

@@ -3,6 +3,8 @@ import { BackupError } from '../errors.ts'
 import { interruptible, throwIfInterrupted } from '../interruptible.ts'
 import type { Actor, Services } from '../services.ts'
 import { summaryPath } from '../store/object-path.ts'
+import { choosePlace, placesOf } from '../store/read-with-copy.ts'
+import type { Store } from '../store/store.ts'
 import { describeShapeChanges, diffFingerprints } from '../tables/read-fingerprint.ts'
 import {
   type Backup,
@@ -56,6 +58,8 @@ export interface BackupIdentity {
 
 export interface StartedAttempt {
   identity: BackupIdentity
+  /** With the one place that this backup is written to and read back from as their store. */
+  services: Services
   /** Of all its objects. */
   stamp: string
   settings: BackupSettings
@@ -70,26 +74,39 @@ export interface CopiedSnapshot {
   uploadedBytes: number
 }
 
-/** Records that a backup begins, removes what failed ones left, and reads the one before. */
+/**
+ * Records that a backup begins, removes what failed ones left, and reads the one before. Where the first place
+ * can't be used and the second can, it goes there, with a warning; the next round of copies brings it back.
+ */
 export async function startBackup(
-  services: Services,
+  given: Services,
   identity: BackupIdentity,
   signal: AbortSignal | undefined,
 ): Promise<StartedAttempt> {
-  const { store, tenants } = services
-  const record = { ...identity, storeUrl: store.url }
-  const { stamp } = await interruptible(recordStart(tenants.catalog, record), signal)
-  await interruptible(store.check(), signal)
-  const settings = await interruptible(readBackupSettings(tenants.catalog), signal)
-  await removeEarlierFailures(services, identity.tenantId, signal)
+  const { catalog } = given.tenants
+  const { place, trouble } = await interruptible(choosePlace(given.store), signal)
+  const record = { ...identity, storeUrl: place.url }
+  const { stamp } = await interruptible(recordStart(catalog, record), signal)
+  const [first] = placesOf(given.store)
+  if (trouble !== undefined && place === first) throw trouble
   const warnings: BackupWarning[] = []
+  if (trouble !== undefined) warnings.push(describeOutage(first, place, trouble))
+  const services = { ...given, store: place }
+  const settings = await interruptible(readBackupSettings(catalog), signal)
+  await removeEarlierFailures(given, identity.tenantId, signal)
   const previous = await loadPrevious(services, identity.tenantId, warnings, signal)
-  return { identity, stamp, settings, previous, warnings }
+  return { identity, services, stamp, settings, previous, warnings }
+}
+
+function describeOutage(first: Store, place: Store, trouble: BackupError): BackupWarning {
+  return {
+    code: 'first_store_unavailable',
+    message: `It was made in ${place.url}, because ${first.url} could not be used: ${trouble.message}`,
+  }
 }
 
 /** Copies an open snapshot; the transaction stays open unless `onRead`, awaited after the last row, ends it. */
 export async function copySnapshot(
-  services: Services,
   connection: Connection,
   attempt: StartedAttempt,
   given: {
@@ -105,7 +122,7 @@ export async function copySnapshot(
     attempt.warnings.push(describeSchemaChange(previous, snapshot))
   }
   const copied = await copyTables(connection, snapshot, {
-    store: services.store,
+    store: attempt.services.store,
     tenantId: attempt.identity.tenantId,
     stamp: attempt.stamp,
     settings: attempt.settings,
@@ -120,14 +137,13 @@ export async function copySnapshot(
  * transactions of its own on the session, so the snapshot's must be over. Throws `encoding_not_exact`.
  */
 export async function proveCopied(
-  services: Services,
   connection: Connection,
   attempt: StartedAttempt,
   copied: CopiedSnapshot,
   signal: AbortSignal | undefined,
 ): Promise<void> {
   const unproven = await proveEncoding(connection, {
-    store: services.store,
+    store: attempt.services.store,
     live: copied.snapshot.tables,
     tables: copied.tables,
     previous: attempt.previous,
@@ -143,13 +159,12 @@ export function isNewSchema({ previous }: StartedAttempt, snapshot: Snapshot): b
 
 /** Writes the summary, reads it back, and turns the row complete: the commit point. */
 export async function completeBackup(
-  services: Services,
   attempt: StartedAttempt,
   copied: CopiedSnapshot,
   signal: AbortSignal | undefined,
 ): Promise<Backup> {
+  const { identity, services, stamp, previous, warnings } = attempt
   const { store, signingKeys, tenants } = services
-  const { identity, stamp, previous, warnings } = attempt
   const { snapshot, tables, uploadedBytes } = copied
   const content = describeBackup(identity, snapshot, tables, warnings)
   const { body, sha256 } = writeSummary(content, signingKeys)
@@ -157,7 +172,7 @@ export async function completeBackup(
   await interruptible(store.put(path, body, 'application/json', signal), signal)
   await checkObject(store, { path, storedBytes: body.length, storedSha256: sha256 }, signal)
   const tableRows = rowsByTable(content)
-  const rowFalls = await findFalls(services, attempt, tableRows, signal)
+  const rowFalls = await findFalls(attempt, tableRows, signal)
   return interruptible(
     recordComplete(tenants.catalog, identity.id, {
       takenAt: snapshot.takenAt,
@@ -187,8 +202,7 @@ export function rowsByTable({ tables }: Pick<SummaryContent, 'tables'>): TableRo
 
 /** A safety backup is compared with nothing: it shows the very damage that is about to be repaired. */
 async function findFalls(
-  { tenants }: Services,
-  { identity, previous }: StartedAttempt,
+  { identity, previous, services: { tenants } }: StartedAttempt,
   tableRows: TableRows,
   signal: AbortSignal | undefined,
 ): Promise<RowFall[] | null> {

@@ -235,23 +235,27 @@ async function prepare(
   const tables = [...look.tables.values()]
   const path = restorePlanPath(tenantId, safety.stamp)
   await connection.query('begin read only; set local role tenantkeep_operator')
-  const plan = await storePlan(services, {
-    path,
-    header: {
-      restore_id: attempt.restoreId,
-      organization_id: tenantId,
-      backup_id: source.backupId,
-      safety_backup_id: safety.id,
-      plan_hash: look.planHash,
-      options,
-      tables: tables.map((table) => ({
-        ...describeShape(table),
-        ...countsOf(look, table.live.label),
-      })),
+  const { signingKeys } = services
+  const plan = await storePlan(
+    { store: safety.store, signingKeys },
+    {
+      path,
+      header: {
+        restore_id: attempt.restoreId,
+        organization_id: tenantId,
+        backup_id: source.backupId,
+        safety_backup_id: safety.id,
+        plan_hash: look.planHash,
+        options,
+        tables: tables.map((table) => ({
+          ...describeShape(table),
+          ...countsOf(look, table.live.label),
+        })),
+      },
+      lines: readPlanLines(connection, signal),
+      signal,
     },
-    lines: readPlanLines(connection, signal),
-    signal,
-  })
+  )
   await connection.query('commit')
   attempt.isRecorded = true
   await interruptible(

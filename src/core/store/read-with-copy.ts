@@ -2,6 +2,9 @@ import type { Readable } from 'node:stream'
 import { BackupError } from '../errors.ts'
 import type { LockedObject, ObjectInfo, Removal, Store } from './store.ts'
 
+/** All that reading needs of a store. */
+export type ObjectReader = Pick<Store, 'get'>
+
 /** How long a place that could not be reached is asked last, in milliseconds. */
 const OUTAGE_MS = 60_000
 
@@ -15,8 +18,8 @@ export class StoreWithCopy implements Store {
   readonly first: Store
   readonly copy: Store
   readonly #now: () => number
-  /** Until when a place is asked last, by its URL. */
-  readonly #lastUntil = new Map<string, number>()
+  /** Places that could not be reached, by their URL: why, and until when they are asked last. */
+  readonly #outages = new Map<string, { error: BackupError; until: number }>()
 
   constructor(first: Store, copy: Store, now: () => number = Date.now) {
     this.url = first.url
@@ -88,18 +91,67 @@ export class StoreWithCopy implements Store {
         return await read(place)
       } catch (error) {
         if (!(error instanceof BackupError) || !ELSEWHERE.has(error.code)) throw error
-        if (error.code === 'store_unavailable') {
-          this.#lastUntil.set(place.url, this.#now() + OUTAGE_MS)
-        }
+        this.#noteOutage(place, error)
         errors.push(error)
       }
     }
     throw errors.find((error) => error.code === 'store_unavailable') ?? errors[0]
   }
 
+  /**
+   * The first place that can keep backups, and what is wrong with the first one of all; the first one itself
+   * where neither can.
+   */
+  async choosePlace(): Promise<ChosenPlace> {
+    let trouble: BackupError | undefined
+    for (const place of [this.first, this.copy]) {
+      const known = this.#outageOf(place)
+      if (known !== undefined && place === this.first) {
+        trouble = known
+        continue
+      }
+      try {
+        await place.check()
+        return { place, trouble }
+      } catch (error) {
+        if (!(error instanceof BackupError)) throw error
+        this.#noteOutage(place, error)
+        trouble ??= error
+      }
+    }
+    return { place: this.first, trouble }
+  }
+
   #inOrder(): Store[] {
-    const isDown = (place: Store) => (this.#lastUntil.get(place.url) ?? 0) > this.#now()
+    const isDown = (place: Store) => this.#outageOf(place) !== undefined
     return [this.first, this.copy].sort((a, b) => Number(isDown(a)) - Number(isDown(b)))
+  }
+
+  #noteOutage(place: Store, error: BackupError): void {
+    if (error.code !== 'store_unavailable') return
+    this.#outages.set(place.url, { error, until: this.#now() + OUTAGE_MS })
+  }
+
+  #outageOf(place: Store): BackupError | undefined {
+    const outage = this.#outages.get(place.url)
+    return outage !== undefined && outage.until > this.#now() ? outage.error : undefined
+  }
+}
+
+interface ChosenPlace {
+  place: Store
+  trouble: BackupError | undefined
+}
+
+/** Where a backup can be made now; as `StoreWithCopy.choosePlace`. */
+export async function choosePlace(store: Store): Promise<ChosenPlace> {
+  if (store instanceof StoreWithCopy) return store.choosePlace()
+  try {
+    await store.check()
+    return { place: store, trouble: undefined }
+  } catch (error) {
+    if (!(error instanceof BackupError)) throw error
+    return { place: store, trouble: error }
   }
 }
 
@@ -121,7 +173,10 @@ export function placesOf(store: Store): [Store, ...Store[]] {
  * Reads and proves something in one place after the other, until it is whole in one: whoever knows the
  * digest of an object can tell a damaged one from a whole one, which the store itself can't.
  */
-export function readFromPlaces<T>(store: Store, read: (place: Store) => Promise<T>): Promise<T> {
+export function readFromPlaces<Place extends ObjectReader, T>(
+  store: Place,
+  read: (place: Place | Store) => Promise<T>,
+): Promise<T> {
   return store instanceof StoreWithCopy ? store.tryPlaces(read) : read(store)
 }
 

@@ -54,6 +54,19 @@ export function isLockHeld(key: string): string {
 }
 
 /**
+ * Held by whoever copies a backup of the tenant to another place, and by whoever removes objects of the tenant
+ * from all of them, so that nothing is copied to where it was just removed from; backups and restores don't
+ * wait for it. For the rest of the session, as the tenant's lock. False where somebody else has it.
+ */
+export async function lockCopies(session: Queryable, tenantId: string): Promise<boolean> {
+  const { rows } = await session.query<{ locked: boolean }>(
+    `select pg_try_advisory_lock(hashtextextended('tenantkeep.copies:' || $1, 0)) as locked`,
+    [tenantId],
+  )
+  return rows[0]?.locked === true
+}
+
+/**
  * Whether nobody works on the tenant as a whole at this moment. Whoever recorded that they do is dead
  * then. Takes the lock for the one statement.
  */

@@ -46,6 +46,8 @@ export const time = z.pipe(
 )
 export const count = z.number().check(z.nonnegative())
 
+const Outcome = z.union([z.object({ run_id: z.string() }), z.object({ tenants_failed: count })])
+
 const Refusal = z.object({
   error: z.object({ code: z.string(), message: z.string(), request_id: z.optional(z.string()) }),
 })
@@ -105,8 +107,9 @@ async function post(
     throw new RequestFailed('offline', 'The service did not answer.', { cause })
   }
   const content: unknown = await answer.json().catch(() => null)
-  // A backup that failed answers like one that did not, with its run: the run says why.
-  if (answer.ok || z.object({ run_id: z.string() }).safeParse(content).success) return content
+  // A backup that failed answers like one that did not, with its run: the run says why. So does work on
+  // many tenants, with how many of them failed.
+  if (answer.ok || Outcome.safeParse(content).success) return content
   const refusal = Refusal.safeParse(content)
   const requestId = answer.headers.get('x-request-id') ?? refusal.data?.error.request_id
   if (refusal.success) {

@@ -1,9 +1,10 @@
-import { Button, Paper, Textarea, TextInput, Title } from '@mantine/core'
-import { type FormEvent, useRef, useState } from 'react'
+import { Button, Paper, Textarea, Title } from '@mantine/core'
+import { useRef, useState } from 'react'
 import type { Backup } from '../backups/read-backups.ts'
 import { MAX_NOTE } from '../backups/start-backup.ts'
 import { formatCount, formatPlural } from '../frame/format.ts'
 import { Day } from '../frame/times.tsx'
+import { TypedWord, useTypedWord } from '../frame/typed-word.tsx'
 import type { ViewProps } from '../frame/view-props.ts'
 import classes from './restore.module.css'
 import { BackupTime, Fact } from './restore-parts.tsx'
@@ -32,7 +33,7 @@ export function ConfirmStep(props: ConfirmStepProps) {
   )
   const isLossy = totals.updated + totals.deleted > 0
   const mustType = isLossy || isAccessGiven
-  const name = useTypedName(tenant.name)
+  const name = useTypedWord(tenant.name, 'name')
   const [isBusy, setBusy] = useState(false)
   const noteFault =
     note.length > MAX_NOTE ? `Note must be ${formatCount(MAX_NOTE)} characters or fewer` : null
@@ -92,7 +93,7 @@ export function ConfirmStep(props: ConfirmStepProps) {
           minRows={2}
           maxRows={6}
         />
-        {mustType && <TypedName {...name.props} tenantName={tenant.name} />}
+        {mustType && <TypedWord {...name.props} />}
       </Paper>
       <div className={classes.actions}>
         <Button variant="default" size="md" onClick={onBack} disabled={isBusy}>
@@ -138,60 +139,5 @@ function Losses({ totals: { inserted, updated, deleted, untouched } }: { totals:
         </Fact>
       )}
     </>
-  )
-}
-
-/** The name of the tenant, typed before something is lost. Case and outer spaces don't matter. */
-export function useTypedName(tenantName: string) {
-  const [typed, setTyped] = useState('')
-  const [isChecked, setChecked] = useState(false)
-  const field = useRef<HTMLInputElement>(null)
-  const isRight = fold(typed) === fold(tenantName)
-  return {
-    check: () => {
-      setChecked(true)
-      if (!isRight) field.current?.focus()
-      return isRight
-    },
-    props: {
-      fieldRef: field,
-      value: typed,
-      onChange: setTyped,
-      fault: isChecked && !isRight ? `Type the name as shown: ${tenantName}` : null,
-    },
-  }
-}
-
-const fold = (text: string) => text.trim().replaceAll(/\s+/g, ' ').toLocaleLowerCase()
-
-/** Enter in it restores nothing: it is no form's field. */
-export function TypedName({
-  tenantName,
-  fieldRef,
-  value,
-  onChange,
-  fault,
-}: {
-  tenantName: string
-  fieldRef: React.RefObject<HTMLInputElement | null>
-  value: string
-  onChange: (value: string) => void
-  fault: string | null
-}) {
-  return (
-    <TextInput
-      ref={fieldRef}
-      label={
-        <>
-          Type <strong>{tenantName}</strong> to confirm
-        </>
-      }
-      value={value}
-      onChange={(event: FormEvent<HTMLInputElement>) => onChange(event.currentTarget.value)}
-      error={fault ?? undefined}
-      autoComplete="off"
-      autoCorrect="off"
-      spellCheck={false}
-    />
   )
 }

@@ -4,6 +4,7 @@ import { useCallback, useEffect, useRef, useState } from 'react'
 import { RequestFailed } from '../calls/call-function.ts'
 import { Icon } from '../frame/icons.tsx'
 import { Time } from '../frame/times.tsx'
+import { TypedWord, useTypedWord } from '../frame/typed-word.tsx'
 import { setSearchParams, useSearchParam } from '../frame/use-search-param.ts'
 import { useViewerId } from '../frame/use-viewer-id.ts'
 import type { ViewProps } from '../frame/view-props.ts'
@@ -20,7 +21,6 @@ import {
   readStarted,
   reopenDraft,
 } from './restore-choices.ts'
-import { TypedName, useTypedName } from './restore-confirm.tsx'
 import { conflictAnswer, type Decision } from './restore-decisions.ts'
 import {
   Choice,
@@ -376,7 +376,7 @@ function UndoQuestion({
   onUndo: () => void
 }) {
   const [isBusy, setBusy] = useState(false)
-  const name = useTypedName(tenantName)
+  const name = useTypedWord(tenantName, 'name')
   const isEverything = reach === 'everything'
   const noun = restore.type === 'undo' ? 'undo' : 'restore'
   return (
@@ -407,7 +407,7 @@ function UndoQuestion({
             Only {tenantName} is touched.
           </Fact>
         </ul>
-        {isEverything && <TypedName {...name.props} tenantName={tenantName} />}
+        {isEverything && <TypedWord {...name.props} />}
         <div className={classes.actions}>
           <Button variant="default" size="md" onClick={onCancel} data-autofocus>
             Cancel

@@ -6,13 +6,15 @@ import { describeSeedRun } from '../../src/core/jobs/report-seed.ts'
 import { findRunIdByKey } from '../../src/core/jobs/restore-run.ts'
 import { findSeedRun } from '../../src/core/jobs/seed-run.ts'
 import { followRestoreRun } from '../../src/core/jobs/settle-restore.ts'
+import { describeUpkeepRun, findUpkeepRun } from '../../src/core/jobs/upkeep-run.ts'
 import { tenantsOf } from '../../src/http/authorize.ts'
 import { handle } from '../../src/http/handle.ts'
 
 /**
  * How a run stands: of backups its outcome per tenant and the progress of a manual one; of a restore its
- * progress, its events after a given one, and its result; of a seeding the same per tenant, for operators.
- * Owners see their own tenants.
+ * progress, its events after a given one, and its result; of a seeding the same per tenant, for operators;
+ * of upkeep its progress and its result. Owners see their own tenants; the cron secret sees the daily runs
+ * and upkeep, which it starts.
  */
 export default handle({
   name: 'get-run',
@@ -29,7 +31,7 @@ export default handle({
       path: ['run_id'],
       error: 'Say which run: run_id, or the idempotency_key that it was started with.',
     }),
-  allow: ['operator', 'user'],
+  allow: ['cron', 'operator', 'user'],
   async run({ services, caller, input }) {
     const { catalog } = services.tenants
     const mine = caller.kind === 'user' ? tenantsOf(caller) : undefined
@@ -37,6 +39,15 @@ export default handle({
     const runId =
       key === undefined ? input.run_id : await findRunIdByKey(catalog, caller.actor, key)
     if (runId === undefined) throw runNotFound()
+    const upkeep = caller.kind === 'user' ? undefined : await findUpkeepRun(catalog, runId)
+    if (upkeep !== undefined) {
+      return { status: 200, body: { success: true, run: describeUpkeepRun(upkeep) } }
+    }
+    if (caller.kind === 'cron') {
+      const run = await reportRun(catalog, runId)
+      if (run.kind !== 'daily_tenant') throw runNotFound()
+      return { status: 200, body: { success: true, run } }
+    }
     const restore = await followRestoreRun(catalog, runId, mine)
     const seeding = caller.kind === 'operator' ? await findSeedRun(catalog, runId) : undefined
     const run =

@@ -1,9 +1,13 @@
 import { listBackups } from '../../src/core/backup/list-backups.ts'
+import { explainKeeping } from '../../src/core/retention/explain-keeping.ts'
 import { onlyTenantOf, requireTenant } from '../../src/http/authorize.ts'
-import { describeBackup, ListInput } from '../../src/http/backup-answers.ts'
+import { describeBackup, describeKeeping, ListInput } from '../../src/http/backup-answers.ts'
 import { handle } from '../../src/http/handle.ts'
 
-/** Backups, newest first, a page at a time: of one's own organization, or for operators of any or all. */
+/**
+ * Backups, newest first, a page at a time: of one's own organization, or for operators of any or all. Those of
+ * one organization say how long each is kept, and why.
+ */
 export default handle({
   name: 'list-backups',
   methods: ['GET', 'POST'],
@@ -21,13 +25,18 @@ export default handle({
       ...(input.from_date === undefined ? {} : { fromDate: input.from_date }),
       ...(input.to_date === undefined ? {} : { toDate: input.to_date }),
       ...(input.cursor === undefined ? {} : { cursor: input.cursor }),
+      ...(input.backup_ids === undefined ? {} : { ids: input.backup_ids }),
       limit: input.limit,
     })
+    const keeping = tenant === undefined ? null : await explainKeeping(services, tenant.id)
     const body = {
       success: true,
       // Whose list it is, for a page that knows only who is signed in; null for one over all.
       organization: tenant ?? null,
-      backups: backups.map(describeBackup),
+      backups: backups.map((backup) => ({
+        ...describeBackup(backup),
+        keep: describeKeeping(keeping?.get(backup.id)),
+      })),
       next_cursor: nextCursor,
     }
     return { status: 200, body }

@@ -1,7 +1,7 @@
 import { BackupError } from '../../src/core/errors.ts'
+import { signalAt } from '../../src/core/jobs/keep-alive.ts'
 import { describeProgress } from '../../src/core/jobs/report-restore.ts'
 import { planCall } from '../../src/core/jobs/run-daily-backup.ts'
-import { signalAt } from '../../src/core/jobs/work-jobs.ts'
 import { offboardTenant } from '../../src/core/tenants/offboard-tenant.ts'
 import { requireTenant } from '../../src/http/authorize.ts'
 import { handle } from '../../src/http/handle.ts'

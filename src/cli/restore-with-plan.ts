@@ -1,4 +1,4 @@
-import { InvalidArgumentError } from 'commander'
+import { type Command, InvalidArgumentError } from 'commander'
 import { BackupError } from '../core/errors.ts'
 import { reportRestore } from '../core/jobs/report-restore.ts'
 import { restoreCommand } from '../core/jobs/restore-command.ts'
@@ -113,8 +113,26 @@ function undoOf(restoreId: string): RunTask {
   }
 }
 
-/** `--samples` */
-export function toCount(text: string): number {
+/** What all commands that show a plan and carry it out are told of it. */
+export interface PlanFlags {
+  dryRun?: boolean
+  samples: number
+  planHash?: string
+  note?: string
+  yes?: boolean
+}
+
+/** The flags of `PlanFlags`. */
+export function addPlanFlags(command: Command): Command {
+  return command
+    .option('--dry-run', 'show the plan and change nothing')
+    .option('--samples <n>', 'with --dry-run: so many differing rows per table', toCount, 0)
+    .option('--plan-hash <hash>', 'only if the plan is this one')
+    .option('--note <text>', 'why, for the history')
+    .option('--yes', 'don’t ask')
+}
+
+function toCount(text: string): number {
   const count = Number(text)
   if (!Number.isInteger(count) || count < 0 || count > 100) {
     throw new InvalidArgumentError('It must be a whole number from 0 to 100.')

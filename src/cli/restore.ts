@@ -13,7 +13,7 @@ import type { Services } from '../core/services.ts'
 import { readProtectedTables } from '../core/tables/read-protected-tables.ts'
 import { findTenant } from '../core/tenants/find-tenant.ts'
 import { requireStore } from './describe-backup.ts'
-import { restoreWithPlan, toCount } from './restore-with-plan.ts'
+import { addPlanFlags, type PlanFlags, restoreWithPlan } from './restore-with-plan.ts'
 import { toRowKey } from './row-key.ts'
 import {
   addCommonFlags,
@@ -25,13 +25,12 @@ import {
 } from './run-command.ts'
 import { type ConnectionFlags, withServices } from './settings.ts'
 
-interface RestoreFlags extends ConnectionFlags {
+interface RestoreFlags extends ConnectionFlags, PlanFlags {
   tenant: string
   backup?: string
   date?: string
   from?: string
   unsigned?: boolean
-  dryRun?: boolean
   table?: string[]
   row?: string[]
   missing: RestoreOptions['missing']
@@ -45,63 +44,56 @@ interface RestoreFlags extends ConnectionFlags {
   acceptAccessChanges?: boolean
   acceptSchemaChange?: string[]
   acceptSideEffects?: boolean
-  samples: number
-  planHash?: string
-  note?: string
-  yes?: boolean
 }
 
 /** `restore`: brings one tenant back to a backup, after showing what that changes. */
 export function registerRestore(program: Command, run: Runner): void {
   addCommonFlags(
-    program
-      .command('restore')
-      .description('bring one tenant back to a backup: shows the plan, asks, and does it')
-      .requiredOption('--tenant <id>', 'whom')
-      .addOption(new Option('--backup <id>', 'the backup').argParser(toBackupId))
-      .option('--date <day>', 'the newest backup of this day, UTC: 2026-11-21', toDay)
-      .option('--from <path>', 'an exported zip, or with --unsigned a folder of plain files')
-      .option('--unsigned', 'with --from: take files that nothing proves')
-      .option('--dry-run', 'show the plan and change nothing')
-      .option('--table <name>', 'only this table (repeatable)', collect)
-      .option('--row <table:column=value>', 'only this row, by its key (repeatable)', collect)
-      .addOption(keepOrRestore('--missing <what>', 'rows that are gone since', 'restore'))
-      .addOption(keepOrRestore('--changed <what>', 'rows that changed since', 'restore'))
-      .addOption(
-        keepOrRestore('--newer <what>', 'rows that came since; restore removes', 'restore'),
-      )
-      .addOption(keepOrRestore('--history <what>', 'newer rows of history tables', 'keep'))
-      .addOption(
-        new Option('--on-missing-user <what>', 'rows that point at a user who is gone')
-          .choices(['fail', 'skip', 'null'])
-          .default('fail'),
-      )
-      .addOption(
-        new Option('--on-missing-reference <what>', 'rows that point at a row that is gone')
-          .choices(['fail', 'skip', 'null', 'restore'])
-          .default('fail'),
-      )
-      .addOption(
-        new Option('--on-taken <what>', 'rows whose key or unique value another row has')
-          .choices(['fail', 'skip', 'keep-live'])
-          .default('fail'),
-      )
-      .addOption(
-        new Option('--on-referenced <what>', 'newer rows that others refer to')
-          .choices(['fail', 'keep'])
-          .default('fail'),
-      )
-      .option('--accept-access-changes', 'rows may come back that give somebody access')
-      .option(
-        '--accept-schema-change <name>',
-        'this change of the schema may lose something (repeatable)',
-        collect,
-      )
-      .option('--accept-side-effects', 'triggers and rules may act that can’t be silenced')
-      .option('--samples <n>', 'with --dry-run: so many differing rows per table', toCount, 0)
-      .option('--plan-hash <hash>', 'only if the plan is this one')
-      .option('--note <text>', 'why, for the history')
-      .option('--yes', 'don’t ask')
+    addPlanFlags(
+      program
+        .command('restore')
+        .description('bring one tenant back to a backup: shows the plan, asks, and does it')
+        .requiredOption('--tenant <id>', 'whom')
+        .addOption(new Option('--backup <id>', 'the backup').argParser(toBackupId))
+        .option('--date <day>', 'the newest backup of this day, UTC: 2026-11-21', toDay)
+        .option('--from <path>', 'an exported zip, or with --unsigned a folder of plain files')
+        .option('--unsigned', 'with --from: take files that nothing proves')
+        .option('--table <name>', 'only this table (repeatable)', collect)
+        .option('--row <table:column=value>', 'only this row, by its key (repeatable)', collect)
+        .addOption(keepOrRestore('--missing <what>', 'rows that are gone since', 'restore'))
+        .addOption(keepOrRestore('--changed <what>', 'rows that changed since', 'restore'))
+        .addOption(
+          keepOrRestore('--newer <what>', 'rows that came since; restore removes', 'restore'),
+        )
+        .addOption(keepOrRestore('--history <what>', 'newer rows of history tables', 'keep'))
+        .addOption(
+          new Option('--on-missing-user <what>', 'rows that point at a user who is gone')
+            .choices(['fail', 'skip', 'null'])
+            .default('fail'),
+        )
+        .addOption(
+          new Option('--on-missing-reference <what>', 'rows that point at a row that is gone')
+            .choices(['fail', 'skip', 'null', 'restore'])
+            .default('fail'),
+        )
+        .addOption(
+          new Option('--on-taken <what>', 'rows whose key or unique value another row has')
+            .choices(['fail', 'skip', 'keep-live'])
+            .default('fail'),
+        )
+        .addOption(
+          new Option('--on-referenced <what>', 'newer rows that others refer to')
+            .choices(['fail', 'keep'])
+            .default('fail'),
+        )
+        .option('--accept-access-changes', 'rows may come back that give somebody access')
+        .option(
+          '--accept-schema-change <name>',
+          'this change of the schema may lose something (repeatable)',
+          collect,
+        )
+        .option('--accept-side-effects', 'triggers and rules may act that can’t be silenced'),
+    )
       .option('--db-url <url>', "the worker's database URL (SUPABASE_DB_URL)")
       .option('--store <url>', 'where backups live (BACKUP_STORE)'),
   ).action(

@@ -3,11 +3,17 @@ import { BackupError } from '../core/errors.ts'
 import { registerBackup } from './backup.ts'
 import { registerCompare } from './compare.ts'
 import { registerDoctor } from './doctor.ts'
+import { registerDrill } from './drill.ts'
 import { EXIT, EXIT_HELP, type ExitStatus } from './exit-status.ts'
 import { registerExport } from './export.ts'
+import { registerForgetTenant } from './forget-tenant.ts'
 import { registerHook } from './hook.ts'
 import { registerInit } from './init.ts'
 import { registerList } from './list.ts'
+import { registerMonitor } from './monitor.ts'
+import { registerPause } from './pause.ts'
+import { registerPolicy } from './policy.ts'
+import { registerPrune } from './prune.ts'
 import { registerRestore } from './restore.ts'
 import { createRunner, reportError, type Surroundings } from './run-command.ts'
 import { registerShow } from './show.ts'
@@ -23,12 +29,18 @@ const REGISTRATIONS = [
   registerList,
   registerShow,
   registerVerify,
+  registerDrill,
   registerExport,
   registerCompare,
   registerRestore,
   registerUndo,
+  registerPrune,
+  registerPolicy,
+  registerForgetTenant,
   registerDoctor,
+  registerMonitor,
   registerWorker,
+  registerPause,
   registerUnhook,
   registerHook,
   registerUninstall,

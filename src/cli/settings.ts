@@ -7,9 +7,11 @@ import { requireSessionMode } from '../core/database/require-session-mode.ts'
 import { BackupError } from '../core/errors.ts'
 import { createLogger } from '../core/log.ts'
 import type { Services } from '../core/services.ts'
-import { openStore } from '../core/store/open-store.ts'
+import { openStore, openStores } from '../core/store/open-store.ts'
 import type { Store } from '../core/store/store.ts'
+import { readCopySettings, readCredentials } from '../core/store/store-settings.ts'
 import { locateInShared } from '../core/tenants/locate-tenant.ts'
+import { parseSecretUrl } from '../core/watch/call-url.ts'
 
 export type Environment = Readonly<Record<string, string | undefined>>
 
@@ -39,21 +41,23 @@ function openDatabase(
 /** The bucket that the setup guide tells people to make. */
 const DEFAULT_STORE = 'supabase://backups'
 
-/** `--store` or `BACKUP_STORE`; a bucket needs Supabase's URL and key as well. Throws `not_configured`. */
+/**
+ * `--store` or `BACKUP_STORE`, and behind it `BACKUP_COPY_STORE` unless that is the one named: then the copies
+ * are read by themselves, with their own credentials. Throws `not_configured`.
+ */
 export function openConfiguredStore(flags: ConnectionFlags, env: Environment): Store {
-  const supabaseUrl = env.SUPABASE_URL || env.VITE_SUPABASE_URL
-  const url = flags.store ?? (env.BACKUP_STORE || (supabaseUrl ? DEFAULT_STORE : undefined))
+  const credentials = readCredentials(env)
+  const copy = readCopySettings(env)
+  if (copy !== undefined && flags.store === copy.url) return openStore(copy)
+  const isSupabase = credentials.supabaseUrl !== undefined
+  const url = flags.store ?? (env.BACKUP_STORE || (isSupabase ? DEFAULT_STORE : undefined))
   if (url === undefined || url === '') {
     throw new BackupError(
       'not_configured',
-      'No store is given. Set BACKUP_STORE (or --store) to supabase://a-bucket or file:///a/folder.',
+      'No store is given. Set BACKUP_STORE (or --store) to supabase://a-bucket, s3://a-bucket or file:///a/folder.',
     )
   }
-  return openStore({
-    url,
-    supabaseUrl,
-    supabaseSecretKey: env.SUPABASE_SECRET_KEY || env.SUPABASE_SERVICE_ROLE_KEY,
-  })
+  return openStores({ ...credentials, url }, copy)
 }
 
 /**
@@ -75,10 +79,11 @@ export async function withServices<T>(
     level: readLogLevel(env) ?? options.logLevel ?? 'silent',
     destination: pino.destination({ dest: 2, sync: true }),
   })
+  const alertWebhook = parseSecretUrl('ALERT_WEBHOOK_URL', env.ALERT_WEBHOOK_URL)
   const tenants = locateInShared(openDatabase(flags, env, options))
   try {
     await requireSchema(tenants.catalog)
-    return await use({ tenants, store, signingKeys, log })
+    return await use({ tenants, store, signingKeys, log, alertWebhook })
   } finally {
     await tenants.close()
   }

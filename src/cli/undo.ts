@@ -2,41 +2,37 @@ import { type Command, InvalidArgumentError, Option } from 'commander'
 import { z } from 'zod'
 import { BackupError } from '../core/errors.ts'
 import { findRestore } from '../core/restore/restore-record.ts'
-import { restoreWithPlan, toCount } from './restore-with-plan.ts'
+import { addPlanFlags, type PlanFlags, restoreWithPlan } from './restore-with-plan.ts'
 import { addCommonFlags, type Runner } from './run-command.ts'
 import { type ConnectionFlags, withServices } from './settings.ts'
 
-interface UndoFlags extends ConnectionFlags {
+interface UndoFlags extends ConnectionFlags, PlanFlags {
   tenant: string
   restore: string
   everything?: boolean
   onConflict: 'fail' | 'keep' | 'undo'
-  dryRun?: boolean
-  samples: number
-  planHash?: string
-  note?: string
-  yes?: boolean
 }
 
 /** `undo`: takes a restore back, or another undo. */
 export function registerUndo(program: Command, run: Runner): void {
   addCommonFlags(
-    program
-      .command('undo')
-      .description('take back what a restore wrote; what people wrote since stays')
-      .requiredOption('--tenant <id>', 'whose restore it was')
-      .requiredOption('--restore <id>', 'the restore, as its answer and the history name it', toId)
-      .option('--everything', 'back to the safety backup as a whole, changes since included')
-      .addOption(
-        new Option('--on-conflict <what>', 'rows that somebody changed since the restore')
-          .choices(['fail', 'keep', 'undo'])
-          .default('fail'),
-      )
-      .option('--dry-run', 'show the plan and change nothing')
-      .option('--samples <n>', 'with --dry-run: so many differing rows per table', toCount, 0)
-      .option('--plan-hash <hash>', 'only if the plan is this one')
-      .option('--note <text>', 'why, for the history')
-      .option('--yes', 'don’t ask')
+    addPlanFlags(
+      program
+        .command('undo')
+        .description('take back what a restore wrote; what people wrote since stays')
+        .requiredOption('--tenant <id>', 'whose restore it was')
+        .requiredOption(
+          '--restore <id>',
+          'the restore, as its answer and the history name it',
+          toId,
+        )
+        .option('--everything', 'back to the safety backup as a whole, changes since included')
+        .addOption(
+          new Option('--on-conflict <what>', 'rows that somebody changed since the restore')
+            .choices(['fail', 'keep', 'undo'])
+            .default('fail'),
+        ),
+    )
       .option('--db-url <url>', "the worker's database URL (SUPABASE_DB_URL)")
       .option('--store <url>', 'where backups live (BACKUP_STORE)'),
   ).action(

@@ -1,4 +1,5 @@
 import type { Readable } from 'node:stream'
+import { setTimeout as sleep } from 'node:timers/promises'
 import type { Connection } from './database/database.ts'
 import { BackupError } from './errors.ts'
 
@@ -18,6 +19,26 @@ export async function interruptible<T>(work: Promise<T>, signal?: AbortSignal): 
     return await Promise.race([work, promise])
   } finally {
     signal.removeEventListener('abort', onAbort)
+  }
+}
+
+/** How long an interrupted attempt may take to let go of its session and lock. */
+const WIND_DOWN_MS = 5_000
+
+/**
+ * Waits for an attempt, no longer than until the signal. An interrupted one is over when its session is closed,
+ * so that the tenant is free again: that is waited for a moment.
+ */
+export async function windDown<T>(work: Promise<T>, signal: AbortSignal | undefined): Promise<T> {
+  try {
+    return await interruptible(work, signal)
+  } catch (error) {
+    const isOver = work.then(
+      () => {},
+      () => {},
+    )
+    await Promise.race([isOver, sleep(WIND_DOWN_MS, undefined, { ref: false })])
+    throw error
   }
 }
 

@@ -2,7 +2,10 @@ import { type DestinationStream, type Logger, pino } from 'pino'
 import { sqlstateOf } from './database/sqlstates.ts'
 import { BackupError } from './errors.ts'
 
-/** What may be in a log line: ids, names of things of ours, codes, counts, times. All else is dropped. */
+/**
+ * What may be in a log line: ids, names of things of ours, codes, counts, times. All else is dropped. `runId`
+ * counts as `run_id`, and is written so.
+ */
 const ALLOWED = new Set([
   'request_id',
   'endpoint',
@@ -14,10 +17,9 @@ const ALLOWED = new Set([
   'backup_id',
   'tenant_id',
   'user_id',
-  'runId',
-  'backupId',
-  'tenantId',
+  'restore_id',
   'backup_type',
+  'dry_run',
   'table',
   'tables',
   'phase',
@@ -31,6 +33,12 @@ const ALLOWED = new Set([
   'pending',
   'duration_ms',
   'count',
+  'tenants',
+  'backups',
+  'problems',
+  'findings',
+  'failed',
+  'done',
   'err',
 ])
 
@@ -70,9 +78,38 @@ export function createLogger({
   )
 }
 
+/** Ids, counts and codes; what is not in the list is dropped. */
+type LogFields = Readonly<Record<string, string | number | boolean | null | undefined>>
+
+/**
+ * One line when a piece of work begins and one when it ends, with how long it took and what `describe` says of
+ * its result. What it throws passes, after a line with its code.
+ */
+export async function logPhase<T>(
+  log: Logger,
+  phase: string,
+  ids: LogFields,
+  work: () => Promise<T>,
+  describe: (result: T) => LogFields,
+): Promise<T> {
+  const startedAt = Date.now()
+  const duration = () => ({ duration_ms: Date.now() - startedAt })
+  log.info({ phase, ...ids }, `${phase} begins`)
+  try {
+    const result = await work()
+    log.info({ phase, ...ids, ...describe(result), ...duration() }, `${phase} ends`)
+    return result
+  } catch (error) {
+    const code = error instanceof BackupError ? error.code : 'internal'
+    log.warn({ phase, ...ids, code, err: error, ...duration() }, `${phase} fails`)
+    throw error
+  }
+}
+
 function pickAllowed(entry: Record<string, unknown>): Record<string, unknown> {
   const picked: Record<string, unknown> = {}
-  for (const [key, value] of Object.entries(entry)) {
+  for (const [given, value] of Object.entries(entry)) {
+    const key = given.replaceAll(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`)
     if (!ALLOWED.has(key)) continue
     picked[key] = key === 'err' ? describeError(value) : scalarOf(value)
   }

@@ -6,9 +6,12 @@ import type { TenantLocator } from './tenants/locate-tenant.ts'
 /** What the core needs from outside. Built once per process by the edge that runs it. */
 export interface Services {
   tenants: TenantLocator
+  /** Where backups are made; with a second place set up, what it can't give is read from there. */
   store: Store
   signingKeys: SigningKeys
   log: Logger
+  /** Who hears of problems and of every restore, undo and erasure; a secret. Not set: nobody. */
+  alertWebhook?: URL | undefined
 }
 
 /** Who did it, as the journal records it. */

@@ -7,15 +7,17 @@ import { findTenant } from '../core/tenants/find-tenant.ts'
 import type { Environment } from './environment.ts'
 import { verifyUser } from './verify-user.ts'
 
-export type CallerKind = 'cron' | 'operator' | 'user'
+export type CallerKind = 'cron' | 'operator' | 'metrics' | 'user'
 
 /** Who calls, and what they may touch. */
 export type Caller =
-  | { kind: 'cron' | 'operator'; actor: Actor }
+  | { kind: 'cron' | 'operator' | 'metrics'; actor: Actor }
   | { kind: 'user'; actor: Actor & { id: string }; tenantIds: readonly string[] }
 
 /** Who calls, before the database was asked what they may. */
-export type Identity = { kind: 'cron' | 'operator' } | { kind: 'user'; id: string; label: string }
+export type Identity =
+  | { kind: 'cron' | 'operator' | 'metrics' }
+  | { kind: 'user'; id: string; label: string }
 
 const JWT_SHAPE = /^[\w-]+\.[\w-]+\.[\w-]+$/
 
@@ -27,7 +29,7 @@ const JWT_SHAPE = /^[\w-]+\.[\w-]+\.[\w-]+$/
 export async function identify(
   request: Request,
   environment: Environment,
-  options: { mayUseSecretInQuery: boolean },
+  options: { mayUseSecretInQuery: boolean; ownToken?: string | undefined },
 ): Promise<Identity> {
   const token = readToken(request, environment, options)
   if (token.value === undefined) {
@@ -39,6 +41,9 @@ export async function identify(
   if (equalsSecret(token.value, environment.cronSecret)) return { kind: 'cron' }
   if (!token.isFromQuery && equalsSecret(token.value, environment.operatorSecret)) {
     return { kind: 'operator' }
+  }
+  if (!token.isFromQuery && equalsSecret(token.value, options.ownToken)) {
+    return { kind: 'metrics' }
   }
   if (!token.isFromQuery && JWT_SHAPE.test(token.value)) {
     return { kind: 'user', ...(await verifyUser(environment, token.value)) }
@@ -89,7 +94,9 @@ export function equalsSecret(given: string, secret: string | undefined): boolean
  */
 export async function readCaller(database: Queryable, identity: Identity): Promise<Caller> {
   if (identity.kind !== 'user') {
-    return { kind: identity.kind, actor: { kind: identity.kind, id: null, label: identity.kind } }
+    const { kind } = identity
+    const actorKind = kind === 'metrics' ? 'system' : kind
+    return { kind, actor: { kind: actorKind, id: null, label: kind } }
   }
   const { id, label } = identity
   const { rows } = await database.query<{ isOperator: boolean; tenantIds: string[] }>(

@@ -1,6 +1,7 @@
 import { z } from 'zod'
 import type { Backup } from '../core/backup/backup-record.ts'
 import { formatMegabytes } from '../core/jobs/report-run.ts'
+import type { RetentionDecision } from '../core/retention/decide-retention.ts'
 import { BackupName, BackupNote, BackupTags, trimmed } from './daily-answers.ts'
 
 /** A list in a query is separated by commas, in a body it is an array. */
@@ -17,6 +18,11 @@ export const ListInput = z.strictObject({
   /** Days in UTC, both included. */
   from_date: z.iso.date().optional(),
   to_date: z.iso.date().optional(),
+  /** Only these. */
+  backup_ids: z
+    .union([z.string().transform((text) => text.split(',')), z.array(z.string())])
+    .pipe(z.array(z.uuid()).min(1).max(500))
+    .optional(),
   /** `next_cursor` of the page before. */
   cursor: z.uuid().optional(),
   limit: z.coerce.number().int().min(1).max(500).default(50),
@@ -40,6 +46,19 @@ export type UpdateInput = z.infer<typeof UpdateInput>
 
 export const ExportInput = z.strictObject({ backup_id: z.uuid() })
 
+/** What the retention policy makes of a backup: why it is kept, and until when; or why it goes. */
+export function describeKeeping(decision: RetentionDecision | undefined) {
+  if (decision === undefined) return null
+  return {
+    is_kept: decision.isKept,
+    reasons: decision.reasons.map(({ code, message, until }) => ({
+      code,
+      message,
+      until: until?.toISOString() ?? null,
+    })),
+  }
+}
+
 /** A backup as answers have it: the columns of the catalog, without where its objects lie. */
 export function describeBackup(backup: Backup) {
   return {
@@ -53,6 +72,9 @@ export function describeBackup(backup: Backup) {
     taken_at: backup.takenAt,
     completed_at: backup.completedAt,
     verified_at: backup.verifiedAt,
+    damaged_at: backup.damagedAt,
+    damage: backup.damage,
+    proven_at: backup.provenAt,
     run_id: backup.runId,
     total_tables: backup.totalTables,
     total_records: backup.totalRecords,
@@ -67,7 +89,10 @@ export function describeBackup(backup: Backup) {
     tags: backup.tags,
     pinned_at: backup.pinnedAt,
     pinned_by: backup.pinnedBy,
+    pinned_by_kind: backup.pinnedByKind,
     pin_reason: backup.pinReason,
+    pruned_at: backup.prunedAt,
+    prune_reason: backup.pruneReason,
     actor: { kind: backup.actorKind, label: backup.actorLabel },
     ...(backup.errorCode === null
       ? {}

@@ -71,6 +71,7 @@ export function answerDaily(report: RunReport): Answer {
       })),
       gaps: gapsOf(tenants),
       warnings: describeWarnings(tenants),
+      upkeep: report.upkeep,
     },
   }
 }

@@ -1,6 +1,9 @@
 import { z } from 'zod'
 import { requireSessionMode } from '../core/database/require-session-mode.ts'
 import { BackupError } from '../core/errors.ts'
+import type { StoreSettings } from '../core/store/open-store.ts'
+import { readCopySettings, readCredentials } from '../core/store/store-settings.ts'
+import { parseSecretUrl } from '../core/watch/call-url.ts'
 
 const text = z
   .string()
@@ -27,6 +30,9 @@ const Variables = z.object({
   BACKUP_SIGNING_KEY_PREVIOUS: text,
   BACKUP_STORE: text,
   ALLOWED_ORIGINS: text,
+  ALERT_WEBHOOK_URL: text,
+  MONITOR_PING_URL: text,
+  METRICS_TOKEN: text,
   URL: text,
 })
 
@@ -45,9 +51,16 @@ export interface Environment {
   operatorSecret: string | undefined
   signingKey: string | undefined
   previousSigningKey: string | undefined
-  /** `supabase://bucket` or `file:///…`. */
-  storeUrl: string
+  store: StoreSettings
+  /** Where copies of all backups go. */
+  copyStore: StoreSettings | undefined
   allowedOrigins: string[]
+  /** Who hears of problems; a secret. */
+  alertWebhook: URL | undefined
+  /** Who notices when the monitor does not run; a secret. */
+  monitorPing: URL | undefined
+  /** What reads the metrics, and no more. */
+  metricsToken: string | undefined
   /** Where this site itself is reached, for calling our own background function. */
   siteUrl: string | undefined
 }
@@ -62,17 +75,33 @@ export function readEnvironment(
   const all = Variables.parse(given)
   const supabaseSecretKey = all.SUPABASE_SECRET_KEY ?? all.SUPABASE_SERVICE_ROLE_KEY
   const { CRON_SECRET: cronSecret, OPERATOR_SECRET: operatorSecret } = all
+  const credentials = readCredentials(given)
+  const copyStore = readCopySettings(given)
   refuseSecretsForBrowsers(given, [
     supabaseSecretKey,
+    credentials.s3?.secretAccessKey,
+    copyStore?.supabaseSecretKey,
+    copyStore?.s3?.secretAccessKey,
     cronSecret,
     operatorSecret,
     all.SUPABASE_DB_URL,
     all.BACKUP_SIGNING_KEY,
     all.BACKUP_SIGNING_KEY_PREVIOUS,
+    all.ALERT_WEBHOOK_URL,
+    all.MONITOR_PING_URL,
+    all.METRICS_TOKEN,
   ])
   if (cronSecret !== undefined && cronSecret === operatorSecret) {
     throw notConfigured(
       'CRON_SECRET and OPERATOR_SECRET are the same. The cron service must not be able to do what an operator can: give them different values.',
+    )
+  }
+  if (
+    all.METRICS_TOKEN !== undefined &&
+    (all.METRICS_TOKEN === cronSecret || all.METRICS_TOKEN === operatorSecret)
+  ) {
+    throw notConfigured(
+      'METRICS_TOKEN is one of the other secrets. Whoever reads the metrics must not be able to do more: give it a value of its own.',
     )
   }
   return {
@@ -90,8 +119,12 @@ export function readEnvironment(
     operatorSecret,
     signingKey: all.BACKUP_SIGNING_KEY,
     previousSigningKey: all.BACKUP_SIGNING_KEY_PREVIOUS,
-    storeUrl: all.BACKUP_STORE ?? 'supabase://backups',
+    store: { ...credentials, url: all.BACKUP_STORE ?? 'supabase://backups' },
+    copyStore,
     allowedOrigins: readOrigins(all.ALLOWED_ORIGINS),
+    alertWebhook: parseSecretUrl('ALERT_WEBHOOK_URL', all.ALERT_WEBHOOK_URL),
+    monitorPing: parseSecretUrl('MONITOR_PING_URL', all.MONITOR_PING_URL),
+    metricsToken: all.METRICS_TOKEN,
     siteUrl: all.URL,
   }
 }

@@ -10,7 +10,7 @@ import { readInput } from './read-input.ts'
 import { getLogger, getServices, requireCurrentSchema } from './services.ts'
 import { streamAnswer, wantsLines } from './stream-answer.ts'
 
-interface Call<Input> {
+export interface Call<Input> {
   services: Services
   environment: Environment
   caller: Caller
@@ -24,7 +24,20 @@ interface Call<Input> {
 
 export interface Answer {
   status: number
-  body: object
+  /** JSON, unless it is a text of another type. */
+  body: object | TextBody
+}
+
+/** What is no JSON. */
+export class TextBody {
+  readonly type: string
+  readonly text: string
+
+  /** `type` is the media type, with its charset. */
+  constructor(type: string, text: string) {
+    this.type = type
+    this.text = text
+  }
 }
 
 export interface Endpoint<Input> {
@@ -34,6 +47,8 @@ export interface Endpoint<Input> {
   /** A strict object: body of a POST, query of a GET. */
   input: z.ZodType<Input>
   allow: readonly CallerKind[]
+  /** A token with which this endpoint alone can be called, as the caller `metrics`. */
+  ownToken?: (environment: Environment) => string | undefined
   /** `?secret=` counts here where `CRON_SECRET_IN_QUERY=allow`. */
   mayUseSecretInQuery?: boolean
   /** With `Accept: application/x-ndjson` it answers line by line, progress first. */
@@ -82,6 +97,11 @@ export function handle<Input>(
     }
     const { status, body, headers } = await work(() => {})
     if (body === undefined) return new Response(null, { status, headers: toHeaders(headers) })
+    if (body instanceof TextBody) {
+      const typed = toHeaders(headers)
+      typed.set('content-type', body.type)
+      return new Response(body.text, { status, headers: typed })
+    }
     return Response.json(body, { status, headers: toHeaders(headers) })
   }
 }
@@ -126,6 +146,7 @@ async function answerRequest<Input>(
     requireMethod(endpoint, request)
     const identity = await identify(request, environment, {
       mayUseSecretInQuery: endpoint.mayUseSecretInQuery ?? false,
+      ownToken: endpoint.ownToken?.(environment),
     })
     context.callerKind = identity.kind
     const input = await readInput(request, endpoint.input)
@@ -135,7 +156,9 @@ async function answerRequest<Input>(
     log.info({ caller: caller.kind, user_id: caller.actor.id }, 'called')
     if (!endpoint.allow.includes(caller.kind)) throw notAllowed(caller.kind)
     return await endpoint.run({
-      ...{ services, environment, caller, input, startedAt, requestId, tell },
+      // Whatever they log is of this request.
+      services: { ...services, log },
+      ...{ environment, caller, input, startedAt, requestId, tell },
     })
   } catch (error) {
     return answerError(endpoint, error, context)

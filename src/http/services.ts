@@ -5,7 +5,7 @@ import { requireSchema } from '../core/database/require-schema.ts'
 import { DEFAULT_CONCURRENCY } from '../core/jobs/work-jobs.ts'
 import { createLogger } from '../core/log.ts'
 import type { Services } from '../core/services.ts'
-import { openStore } from '../core/store/open-store.ts'
+import { openStores } from '../core/store/open-store.ts'
 import { locateInShared } from '../core/tenants/locate-tenant.ts'
 import type { Environment } from './environment.ts'
 
@@ -36,16 +36,13 @@ export function getServices(environment: Environment): Services {
         applicationName: 'tenantkeep functions',
       }),
     ),
-    store: openStore({
-      url: environment.storeUrl,
-      supabaseUrl: environment.supabaseUrl,
-      supabaseSecretKey: environment.supabaseSecretKey,
-    }),
+    store: openStores(environment.store, environment.copyStore),
     signingKeys: parseSigningKeys({
       current: environment.signingKey,
       previous: environment.previousSigningKey,
     }),
     log: getLogger(),
+    alertWebhook: environment.alertWebhook,
   }
   const previous = built?.services
   built = { key, services }

@@ -2,6 +2,7 @@ import { z } from 'zod'
 import type { Backup } from '../core/backup/backup-record.ts'
 import type { TenantPage } from '../core/tenants/list-tenant-states.ts'
 import type { LastRestore, TenantReport } from '../core/tenants/read-tenant-state.ts'
+import type { TenantUpkeep } from '../core/tenants/read-tenant-upkeep.ts'
 import type { Caller } from './authorize.ts'
 import { describeBackup } from './backup-answers.ts'
 import { trimmed } from './daily-answers.ts'
@@ -31,8 +32,8 @@ export function describeTenant(
     newest_backup: describeNewest(report.newestBackup),
     newest_attempt: describeNewest(report.newestAttempt),
     next_expected_at: report.nextExpectedAt,
-    // Nothing proves restores by itself yet.
-    last_proven_restore_at: null,
+    last_proven_restore_at: report.upkeep.proof?.at ?? null,
+    ...describeUpkeep(report.upkeep),
     running:
       running === null
         ? null
@@ -54,6 +55,25 @@ export function describeTenant(
       failed: day.failed,
       missed_at: day.missedAt,
     })),
+  }
+}
+
+function describeUpkeep(upkeep: TenantUpkeep) {
+  const { proof, failedDrill, newestGoodTakenAt, safetyDays } = upkeep
+  return {
+    // About what a restore of everything takes.
+    measured_restore_ms: proof?.tookMs ?? null,
+    failed_drill:
+      failedDrill === null
+        ? null
+        : {
+            at: failedDrill.at,
+            backup_id: failedDrill.backupId,
+            taken_at: failedDrill.takenAt,
+            findings: failedDrill.findings,
+          },
+    newest_good_taken_at: newestGoodTakenAt,
+    safety_backup_days: safetyDays,
   }
 }
 

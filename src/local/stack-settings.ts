@@ -10,12 +10,15 @@ const Variables = z.object({
   TENANTKEEP_API_PORT: port(54321),
   TENANTKEEP_DB_PORT: port(54322),
   TENANTKEEP_LOCAL_FOLDER: z.string().default(join(REPOSITORY, '.local')),
+  TENANTKEEP_BUILT_PAGE: z.stringbool().default(false),
 })
 
 export interface StackSettings {
   ports: Record<PortName, number>
   /** Data, secrets and `stack.env`; one stack at a time works in it. */
   folder: string
+  /** Builds the page once instead of serving each of its files as it is: slower to start, quicker to open. */
+  isPageBuilt: boolean
 }
 
 export type PortName = 'app' | 'api' | 'database'
@@ -31,7 +34,9 @@ export function readStackSettings(env: Record<string, string | undefined>): Stac
   const read = Variables.safeParse(env)
   if (!read.success) {
     const names = [...new Set(read.error.issues.map((issue) => issue.path.join('.')))].join(', ')
-    throw new Error(`${names} must be a port number between 1 and 65535.`)
+    throw new Error(
+      `${names} makes no sense: ports are numbers between 1 and 65535, TENANTKEEP_BUILT_PAGE is true or false.`,
+    )
   }
   return {
     ports: {
@@ -40,5 +45,6 @@ export function readStackSettings(env: Record<string, string | undefined>): Stac
       database: read.data.TENANTKEEP_DB_PORT,
     },
     folder: resolve(read.data.TENANTKEEP_LOCAL_FOLDER),
+    isPageBuilt: read.data.TENANTKEEP_BUILT_PAGE,
   }
 }

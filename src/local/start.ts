@@ -77,7 +77,12 @@ async function main(): Promise<void> {
   // Vite and the bundler of the functions load beside everything else; the functions are told where
   // things will be.
   const hasDemo = !flags['no-demo']
-  const site = serveSite(ports.app, environment, hasDemo ? listLogins(secrets.demoPassword) : [])
+  const site = serveSite({
+    port: ports.app,
+    environment,
+    logins: hasDemo ? listLogins(secrets.demoPassword) : [],
+    builtPageFolder: settings.isPageBuilt ? join(folder, 'page') : undefined,
+  })
   site.catch(() => {})
   undo.push(async () => (await site.catch(() => undefined))?.stop())
 

@@ -4,5 +4,5 @@
  */
 import './theme.css'
 
-export type { PageClient } from './call-function.ts'
+export type { PageClient } from './calls/call-function.ts'
 export { TenantBackupRestore, type TenantBackupRestoreProps } from './tenant-backup-restore.tsx'

@@ -12,9 +12,9 @@ import {
 import { useForm } from '@mantine/form'
 import { isAuthApiError } from '@supabase/auth-js'
 import { useEffect, useRef, useState } from 'react'
-import type { PageClient } from './call-function.ts'
-import { Icon } from './icons.tsx'
-import classes from './page.module.css'
+import type { PageClient } from './calls/call-function.ts'
+import { Icon } from './frame/icons.tsx'
+import classes from './frame/page.module.css'
 import parts from './sign-in.module.css'
 
 interface SignInProps {

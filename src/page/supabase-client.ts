@@ -1,6 +1,6 @@
 import { AuthClient } from '@supabase/auth-js'
 import { PostgrestClient } from '@supabase/postgrest-js'
-import type { PageClient } from './call-function.ts'
+import type { PageClient } from './calls/call-function.ts'
 
 /**
  * The two parts of supabase-js that the page uses, put together as `createClient` does it: the whole would

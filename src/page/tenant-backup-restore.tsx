@@ -1,24 +1,19 @@
 import { MantineProvider, Skeleton, Title } from '@mantine/core'
 import { useMediaQuery } from '@mantine/hooks'
 import { QueryCache, QueryClient, QueryClientProvider, useQuery } from '@tanstack/react-query'
-import { lazy, Suspense, useEffect, useMemo, useRef, useState } from 'react'
-import { type PageServices, RequestFailed } from './call-function.ts'
-import { ErrorNotice } from './error-notice.tsx'
-import { ListSkeleton } from './list-parts.tsx'
-import { NoAccess } from './no-access.tsx'
-import classes from './page.module.css'
-import { PartBoundary } from './part-boundary.tsx'
-import { readTenant } from './read-tenant.ts'
-import { StateHeadSkeleton } from './state-head.tsx'
+import { useEffect, useMemo, useRef, useState } from 'react'
+import { type PageServices, RequestFailed } from './calls/call-function.ts'
+import { ErrorNotice } from './frame/error-notice.tsx'
+import { NoAccess } from './frame/no-access.tsx'
+import classes from './frame/page.module.css'
+import { UtcTimes } from './frame/times.tsx'
+import { useSearchParam } from './frame/use-search-param.ts'
+import { ZoneSwitch } from './frame/zone-switch.tsx'
+import { StateHeadSkeleton } from './state/state-head.tsx'
 import { TenantPage } from './tenant-page.tsx'
+import { readTenant } from './tenants/read-tenant.ts'
+import { TenantsPanel } from './tenants/tenants-panel.tsx'
 import { theme } from './theme.ts'
-import { UtcTimes } from './times.tsx'
-import { setSearchParams, useSearchParam } from './use-search-param.ts'
-import { ZoneSwitch } from './zone-switch.tsx'
-
-const TenantsList = lazy(() =>
-  import('./tenants-list.tsx').then((module) => ({ default: module.TenantsList })),
-)
 
 export interface TenantBackupRestoreProps extends PageServices {
   /** The tenant to show. Without it: the one in the address, else the one that the person looks after. */
@@ -163,16 +158,7 @@ function ChooseTenant({ services, title }: { services: PageServices; title: stri
         <ZoneSwitch utc={utc} onChange={setUtc} />
       </div>
       <div className={classes.list}>
-        <PartBoundary>
-          <Suspense fallback={<ListSkeleton isNarrow={isNarrow} />}>
-            <TenantsList
-              services={services}
-              isNarrow={isNarrow}
-              announce={announce}
-              onOpen={(tenantId) => setSearchParams({ tenant: tenantId, tab: null, page: null })}
-            />
-          </Suspense>
-        </PartBoundary>
+        <TenantsPanel services={services} isNarrow={isNarrow} announce={announce} />
       </div>
     </UtcTimes>
   )

@@ -2,37 +2,35 @@ import { Skeleton, Tabs, Text, Title } from '@mantine/core'
 import { useMediaQuery } from '@mantine/hooks'
 import { useQuery } from '@tanstack/react-query'
 import { lazy, Suspense, useEffect, useRef, useState } from 'react'
-import { BackupList } from './backup-list.tsx'
-import type { PageServices } from './call-function.ts'
-import { ErrorNotice } from './error-notice.tsx'
-import { ListSkeleton } from './list-parts.tsx'
-import { CreateBackupDialog, usePreloadedOverlays } from './load-overlays.ts'
-import classes from './page.module.css'
-import { PartBoundary } from './part-boundary.tsx'
-import { readState, type State } from './read-state.ts'
-import type { Tenant } from './read-tenant.ts'
-import { RestoreNotice } from './restore-notice.tsx'
-import { RunPanel } from './run-panel.tsx'
-import { StateHead, StateHeadSkeleton } from './state-head.tsx'
-import { Timeline } from './timeline.tsx'
-import { UtcTimes } from './times.tsx'
-import { useBackupCreation } from './use-backup-creation.ts'
-import { setSearchParams, useSearchParam } from './use-search-param.ts'
-import type { ViewProps } from './view-props.ts'
-import { ZoneSwitch } from './zone-switch.tsx'
+import { BackupList } from './backups/backup-list.tsx'
+import { CreateBackupDialog, usePreloadedOverlays } from './backups/load-overlays.ts'
+import { RunPanel } from './backups/run-panel.tsx'
+import { useBackupCreation } from './backups/use-backup-creation.ts'
+import type { PageServices } from './calls/call-function.ts'
+import { ErrorNotice } from './frame/error-notice.tsx'
+import { ListSkeleton } from './frame/list-parts.tsx'
+import classes from './frame/page.module.css'
+import { PartBoundary } from './frame/part-boundary.tsx'
+import { UtcTimes } from './frame/times.tsx'
+import { setSearchParams, useSearchParam } from './frame/use-search-param.ts'
+import type { ViewProps } from './frame/view-props.ts'
+import { ZoneSwitch } from './frame/zone-switch.tsx'
+import { readState, type State } from './state/read-state.ts'
+import { RestoreNotice } from './state/restore-notice.tsx'
+import { StateHead, StateHeadSkeleton } from './state/state-head.tsx'
+import type { Tenant } from './tenants/read-tenant.ts'
+import { TenantsPanel } from './tenants/tenants-panel.tsx'
+import { Timeline } from './timeline/timeline.tsx'
 
 const HistoryList = lazy(() =>
-  import('./history-list.tsx').then((module) => ({ default: module.HistoryList })),
-)
-const TenantsList = lazy(() =>
-  import('./tenants-list.tsx').then((module) => ({ default: module.TenantsList })),
+  import('./history/history-list.tsx').then((module) => ({ default: module.HistoryList })),
 )
 
 /** What is opened from a row or a notice, has an address of its own, and is loaded then. */
 const VIEWS = {
-  compare: lazy(() => import('./compare-view.tsx')),
-  restore: lazy(() => import('./restore-view.tsx')),
-  undo: lazy(() => import('./undo-view.tsx')),
+  compare: lazy(() => import('./compare/compare-view.tsx')),
+  restore: lazy(() => import('./restore/restore-view.tsx')),
+  undo: lazy(() => import('./restore/undo-view.tsx')),
 }
 
 const NO_VIEW = { view: null, backup: null, with: null, run: null, restore: null, step: null }
@@ -261,18 +259,7 @@ function Overview({
         </Tabs.Panel>
         {mayChoose && (
           <Tabs.Panel value="tenants" className={classes.list}>
-            <PartBoundary>
-              <Suspense fallback={<ListSkeleton isNarrow={isNarrow} />}>
-                <TenantsList
-                  services={services}
-                  isNarrow={isNarrow}
-                  announce={announce}
-                  onOpen={(tenantId) =>
-                    setSearchParams({ tenant: tenantId, tab: null, page: null })
-                  }
-                />
-              </Suspense>
-            </PartBoundary>
+            <TenantsPanel services={services} isNarrow={isNarrow} announce={announce} />
           </Tabs.Panel>
         )}
       </Tabs>

@@ -20,7 +20,7 @@ const nonce = randomBytes(16).toString('base64url')
  * The page is built from `src/page`. Of the environment it gets two values, both public: the URL of the
  * Supabase project and its publishable key. No other variable can reach it, whatever its name.
  */
-export default defineConfig(({ command }) => ({
+export default defineConfig(({ command, mode }) => ({
   root: page,
   envDir: false,
   envPrefix: ['VITE_SUPABASE_URL', 'VITE_SUPABASE_PUBLISHABLE_KEY'],
@@ -37,7 +37,13 @@ export default defineConfig(({ command }) => ({
   cacheDir: join(repository, 'node_modules', '.vite'),
   build: { outDir: join(repository, 'dist'), emptyOutDir: true },
   ...(command === 'serve' ? { html: { cspNonce: nonce } } : {}),
-  plugins: [react(), serveFunctions(), adaptPolicyToDevelopment(), guardFirstLoad()],
+  plugins: [
+    // What is built already has nothing left for it to do (src/local/serve-site.ts).
+    command === 'serve' && mode === 'built' ? [] : react(),
+    serveFunctions(),
+    adaptPolicyToDevelopment(),
+    guardFirstLoad(),
+  ],
 }))
 
 /** The functions of `netlify/functions` behind the page's own server, as Netlify serves them. */
@@ -154,7 +160,7 @@ const MOST_FIRST_LOAD_BYTES = 200_000
 function guardFirstLoad(): Plugin {
   return {
     name: 'tenantkeep:first-load',
-    apply: 'build',
+    apply: (_config, { command, mode }) => command === 'build' && mode === 'production',
     generateBundle(_options, bundle) {
       const entries = Object.values(bundle).filter((file) => file.type === 'chunk' && file.isEntry)
       const waiting = entries.map(({ fileName }) => fileName)

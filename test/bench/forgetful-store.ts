@@ -1,6 +1,6 @@
 import type { Readable } from 'node:stream'
 import { BackupError } from '../../src/core/errors.ts'
-import type { ObjectInfo, Store } from '../../src/core/store/store.ts'
+import type { ObjectInfo, Removal, Store } from '../../src/core/store/store.ts'
 
 /**
  * A store that has lost the table files of every backup but the one being taken, and kept the summaries: so
@@ -36,7 +36,7 @@ export class ForgetfulStore implements Store {
     return this.#store.stat(path)
   }
 
-  remove(paths: readonly string[]): Promise<void> {
+  remove(paths: readonly string[]): Promise<Removal> {
     return this.#store.remove(paths)
   }
 

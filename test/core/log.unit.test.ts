@@ -1,7 +1,7 @@
 import { DatabaseError } from 'pg'
 import { expect, test } from 'vitest'
 import { BackupError } from '../../src/core/errors.ts'
-import { createLogger } from '../../src/core/log.ts'
+import { createLogger, logPhase } from '../../src/core/log.ts'
 
 function collect() {
   const lines: string[] = []
@@ -51,4 +51,51 @@ test('says of an error of ours all that it says', () => {
   log.error({ err: new BackupError('bucket_missing', 'Make a bucket.') }, 'refused')
 
   expect(read()[0].err).toMatchObject({ code: 'bucket_missing', message: 'Make a bucket.' })
+})
+
+test('writes every name in one spelling', () => {
+  const { log, read } = collect()
+
+  log.info({ runId: 'r1', backup_id: 'b1' }, 'x')
+
+  expect(read()).toMatchObject([{ run_id: 'r1', backup_id: 'b1' }])
+})
+
+test('a phase has a line when it begins and one when it ends, with counts and how long it took', async () => {
+  const { log, read } = collect()
+
+  const result = await logPhase(
+    log,
+    'verify',
+    { backupId: 'b1', tenantId: 't1' },
+    async () => 7,
+    (rows) => ({ rows }),
+  )
+
+  expect(result).toBe(7)
+  expect(read()).toMatchObject([
+    { msg: 'verify begins', phase: 'verify', backup_id: 'b1', tenant_id: 't1' },
+    {
+      msg: 'verify ends',
+      phase: 'verify',
+      backup_id: 'b1',
+      rows: 7,
+      duration_ms: expect.any(Number),
+    },
+  ])
+})
+
+test('a phase that fails says so and throws on', async () => {
+  const { log, read, text } = collect()
+  const work = logPhase(
+    log,
+    'backup',
+    { tenantId: 't1' },
+    () => Promise.reject(new Error('canary')),
+    () => ({}),
+  )
+
+  await expect(work).rejects.toThrow('canary')
+  expect(read().at(-1)).toMatchObject({ level: 'warn', msg: 'backup fails', code: 'internal' })
+  expect(text()).not.toContain('canary"')
 })

@@ -11,6 +11,8 @@ import { call, createSite, type Site } from '../support/site.ts'
 let site: Site
 beforeAll(async () => {
   site = await createSite()
+  // What follows is upkeep.test.ts' business.
+  await set('upkeep_after_daily', [])
 })
 afterAll(() => site.close())
 beforeEach(() => site.setEnvironment())

@@ -21,7 +21,7 @@ const legacyKey = (role: string) =>
 describe('the environment', () => {
   test('has defaults for what may be left out', () => {
     expect(readEnvironment(GOOD)).toMatchObject({
-      storeUrl: 'supabase://backups',
+      store: { url: 'supabase://backups' },
       cronSecret: undefined,
       operatorSecret: undefined,
       mayUseSecretInQuery: false,
@@ -58,7 +58,7 @@ describe('the environment', () => {
   test('counts an empty or blank value as not set', () => {
     expect(readEnvironment({ ...GOOD, CRON_SECRET: '  ', BACKUP_STORE: '' })).toMatchObject({
       cronSecret: undefined,
-      storeUrl: 'supabase://backups',
+      store: { url: 'supabase://backups' },
     })
   })
 

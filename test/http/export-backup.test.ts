@@ -8,9 +8,9 @@ import daily from '../../netlify/functions/daily-tenant-backup.ts'
 import exportBackup from '../../netlify/functions/export-backup.ts'
 import { parseSigningKeys } from '../../src/core/backup/signature.ts'
 import { openArchive } from '../../src/core/restore/open-archive.ts'
-import { type PageServices, RequestFailed } from '../../src/page/call-function.ts'
-import { describeDownload } from '../../src/page/describe-download.ts'
-import { makeArchive } from '../../src/page/make-archive.ts'
+import { describeDownload } from '../../src/page/backups/describe-download.ts'
+import { makeArchive } from '../../src/page/backups/make-archive.ts'
+import { type PageServices, RequestFailed } from '../../src/page/calls/call-function.ts'
 import { call, createSite, type PersonName, type Site } from '../support/site.ts'
 
 const BUCKET = { BACKUP_STORE: 'supabase://backups' }

@@ -65,6 +65,8 @@ test('a tenant without a backup has none, and nothing is expected', async () => 
     state: { code: 'none', reason: null, since: null },
     ...{ newest_backup: null, newest_attempt: null, next_expected_at: null },
     ...{ last_proven_restore_at: null, running: null, last_restore: null },
+    ...{ measured_restore_ms: null, failed_drill: null, newest_good_taken_at: null },
+    safety_backup_days: 30,
   })
 })
 
@@ -92,6 +94,31 @@ describe('after a backup', () => {
       viewer: { is_operator: false, label: 'owner@example.com', may_choose: false },
       newest_backup: { backup_id: backup },
     })
+  })
+
+  test('the last drill that went well, and one since that did not, are said', async () => {
+    const { id } = site.organizations[0]
+    await change(
+      `insert into tenantkeep.drills (id, organization_id, backup_id, in_rotation, status, started_at,
+         finished_at, findings, rows, bytes, duration_ms)
+       values (gen_random_uuid(), $1, $2, true, 'passed', now() - interval '3 days', '2026-11-18T02:00:09Z',
+           '[]', 9, 900, 9000),
+         (gen_random_uuid(), $1, $2, true, 'failed', now() - interval '2 days', '2026-11-19T02:00:09Z',
+           '[{"code": "orphan"}]', 9, 900, 9500)`,
+      [id, backup],
+    )
+    await change(`insert into tenantkeep.settings (key, value) values ('safety_backup_days', '45')`)
+
+    const state = await readState()
+
+    await change('delete from tenantkeep.drills')
+    await change(`delete from tenantkeep.settings where key = 'safety_backup_days'`)
+    expect(new Date(state.last_proven_restore_at)).toEqual(new Date('2026-11-18T02:00:09Z'))
+    expect(state).toMatchObject({
+      ...{ measured_restore_ms: 9_000, failed_drill: { backup_id: backup, findings: 1 } },
+      safety_backup_days: 45,
+    })
+    expect(state.newest_good_taken_at).toBe(state.newest_backup.taken_at)
   })
 
   test('a failed attempt since is said, and counted for operators', async () => {
@@ -257,7 +284,7 @@ test('the last restore says whether it can be undone, as undoing it does', async
   expect(Date.parse(before.last_restore.undo_until)).toBeGreaterThan(Date.now() + 29 * 86_400_000)
 
   await change(
-    `update public.tenant_backups set status = 'pruned' where backup_type = 'pre_restore'`,
+    `update public.tenant_backups set status = 'pruned', pruned_at = now(), prune_reason = 'of old age' where backup_type = 'pre_restore'`,
   )
   const pruned = await readState()
   const refused = await call(undo, {

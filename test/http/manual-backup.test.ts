@@ -181,10 +181,36 @@ describe('what people say about a backup', () => {
     const refused = [await change({ pin: null }), await change({ pin: { reason: 'mine' } })]
 
     expect(refused.map(({ json }) => json.error.code)).toEqual(['not_allowed', 'not_allowed'])
-    expect((await newest()).pin_reason).toBe('legal hold')
+    const held = await newest()
+    expect(held).toMatchObject({ pin_reason: 'legal hold', pinned_by_kind: 'operator' })
+    expect(held.keep.reasons).toContainEqual({
+      code: 'hold',
+      message: 'operator holds it: legal hold',
+      until: null,
+    })
     expect((await change({ note: 'a note is fine' })).status).toBe(200)
     const lifted = await call(updateBackup, asOperator({ backup_id, pin: null }))
     expect(lifted.json.backup.pin_reason).toBeNull()
+  })
+
+  test('a list of some backups says how long each is kept, one of all tenants does not', async () => {
+    const { backup_id, created_at } = await newest()
+    const [chosen, others, all] = await Promise.all([
+      call(listBackups, await asOwner({ backup_ids: [backup_id] })),
+      call(listBackups, await asOwner({ backup_ids: [crypto.randomUUID()] })),
+      call(listBackups, asOperator({ backup_ids: [backup_id] })),
+    ])
+
+    expect(chosen.json.backups).toHaveLength(1)
+    const { is_kept, reasons } = chosen.json.backups[0].keep
+    expect(is_kept).toBe(true)
+    expect(reasons).toContainEqual({
+      code: 'within_days',
+      message: 'It is younger than 30 days.',
+      until: new Date(Date.parse(created_at) + 30 * 86_400_000).toISOString(),
+    })
+    expect(others.json.backups).toEqual([])
+    expect(all.json.backups).toMatchObject([{ backup_id, keep: null }])
   })
 
   test('a list is filtered by state, kind and day', async () => {

@@ -1,6 +1,6 @@
 import { AuthError, createClient } from '@supabase/supabase-js'
 import { afterEach, beforeEach, expect, test, vi } from 'vitest'
-import { callFunction, type PageServices } from '../../src/page/call-function.ts'
+import { callFunction, type PageServices } from '../../src/page/calls/call-function.ts'
 
 const refused = () =>
   Response.json(

@@ -1,6 +1,6 @@
 import { createClient } from '@supabase/supabase-js'
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest'
-import { callStreaming } from '../../src/page/call-streaming.ts'
+import { callStreaming } from '../../src/page/calls/call-streaming.ts'
 
 const supabase = createClient('https://project.example', 'publishable', {
   auth: { persistSession: false, autoRefreshToken: false },

@@ -14,8 +14,8 @@ import {
   sortByLoss,
   sumUp,
   whyNotTickable,
-} from '../../src/page/describe-comparison.ts'
-import type { ComparedTable, RowDifference } from '../../src/page/read-comparison.ts'
+} from '../../src/page/compare/describe-comparison.ts'
+import type { ComparedTable, RowDifference } from '../../src/page/compare/read-comparison.ts'
 
 function table(name: string, given: Partial<ComparedTable> = {}): ComparedTable {
   return {

@@ -1,6 +1,7 @@
 import { describe, expect, test } from 'vitest'
 import { ERRORS } from '../../src/core/errors.ts'
-import { RequestFailed } from '../../src/page/call-function.ts'
+import { RequestFailed } from '../../src/page/calls/call-function.ts'
+import { nameTable, nameTables, technicalName } from '../../src/page/frame/name-table.ts'
 import {
   describeChanges,
   describeNote,
@@ -10,8 +11,7 @@ import {
   placeOf,
   RESTORE_PHASES,
   readChange,
-} from '../../src/page/describe-restore.ts'
-import { nameTable, nameTables, technicalName } from '../../src/page/name-table.ts'
+} from '../../src/page/restore/describe-restore.ts'
 
 const totals = (inserted: number, updated: number, deleted: number, untouched = 0) => ({
   ...{ inserted, updated, deleted, untouched, written: inserted + updated + deleted },

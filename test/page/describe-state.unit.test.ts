@@ -1,7 +1,11 @@
 import { expect, test } from 'vitest'
-import { type DescribedState, describeState, type Words } from '../../src/page/describe-state.ts'
-import type { Backup } from '../../src/page/read-backups.ts'
-import type { StateCode } from '../../src/page/read-state.ts'
+import type { Backup } from '../../src/page/backups/read-backups.ts'
+import {
+  type DescribedState,
+  describeState,
+  type Words,
+} from '../../src/page/state/describe-state.ts'
+import type { StateCode } from '../../src/page/state/read-state.ts'
 
 const NOW = new Date('2026-11-20T12:00:00Z')
 const hoursAgo = (hours: number) => new Date(NOW.getTime() - hours * 3_600_000)
@@ -67,7 +71,7 @@ test('says of a good backup when it was, how much it holds, and when the next on
     newestBackup: complete(3),
     nextExpectedAt: hoursAgo(-20),
   })
-  expect(lines.map(plain)).toEqual([
+  expect(lines.filter((line) => line.length > 0).map(plain)).toEqual([
     '[2026-11-20T09:00] · 12,345 rows · verified',
     'Next one expected [near 2026-11-21T08:00]',
   ])
@@ -99,6 +103,52 @@ test('says of an overdue backup what was expected and what is not protected', ()
   ])
 })
 
+test('says when a backup was last proven restorable, and how long that took', () => {
+  const { tone, lines } = describe('verified', {
+    newestBackup: complete(3),
+    lastProvenRestoreAt: hoursAgo(9),
+    measuredRestoreMs: 42_400,
+  })
+  expect(tone).toBe('good')
+  expect(plain(lines[2] ?? [])).toBe('Last proven restorable [2026-11-20T03:00], in 42 seconds')
+})
+
+test('a drill that found something takes the green away, whatever was proven before', () => {
+  const sentence = describe('verified', {
+    newestBackup: complete(3),
+    lastProvenRestoreAt: hoursAgo(48),
+    failedDrill: { at: hoursAgo(2), takenAt: hoursAgo(26), findings: 2 },
+  })
+  expect(sentence).toMatchObject({
+    tone: 'look',
+    heading: 'Backed up 3 hours ago, but trying to restore found a problem',
+  })
+  expect(sentence.lines.map(plain).at(-1)).toBe(
+    'The backup of [2026-11-19T10:00] was loaded on trial [near 2026-11-20T10:00], with 2 findings. Whoever runs this service sees what, and was told.',
+  )
+})
+
+test('names the damaged backup, and the one that can be used instead', () => {
+  const facts = {
+    state: { code: 'damaged', reason: 'a file is missing', since: hoursAgo(1) },
+    newestBackup: complete(3),
+  } as const
+  const withOther = describe('damaged', { ...facts, newestGoodTakenAt: hoursAgo(27) })
+  const alone = describe('damaged', facts)
+  expect(withOther.lines.map(plain)).toEqual([
+    'The backup of [2026-11-20T09:00]. It did not pass verification [near 2026-11-20T11:00]: a file is missing.',
+    'Your data is as it was. Take a new backup. The newest good one is of [2026-11-19T09:00].',
+  ])
+  expect(plain(alone.lines[1] ?? [])).toContain('There is no other good one.')
+})
+
+test('says who paused the backups, since when and why', () => {
+  const { lines } = describe('paused', {
+    state: { code: 'paused', reason: 'Paused by ann@example.com: moved', since: hoursAgo(24) },
+  })
+  expect(plain(lines[0] ?? [])).toBe('Since [2026-11-19T12:00]. Paused by ann@example.com: moved.')
+})
+
 function describe(code: StateCode, facts: Partial<DescribedState>) {
   return describeState(
     {
@@ -107,6 +157,9 @@ function describe(code: StateCode, facts: Partial<DescribedState>) {
       newestAttempt: null,
       nextExpectedAt: null,
       lastProvenRestoreAt: null,
+      measuredRestoreMs: null,
+      failedDrill: null,
+      newestGoodTakenAt: null,
       running: null,
       ...facts,
     },
@@ -140,6 +193,9 @@ function complete(hours: number): Backup {
     takenAt: hoursAgo(hours),
     completedAt: hoursAgo(hours),
     verifiedAt: hoursAgo(hours),
+    damagedAt: null,
+    damage: null,
+    provenAt: null,
     runId: null,
     totalTables: 24,
     totalRecords: 12_345,
@@ -151,7 +207,11 @@ function complete(hours: number): Backup {
     note: null,
     tags: [],
     pinnedAt: null,
+    pinnedBy: null,
+    pinnedByKind: null,
     pinReason: null,
+    prunedAt: null,
+    pruneReason: null,
     actorLabel: 'cron',
     errorCode: null,
     errorMessage: null,

@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest'
-import { describeChanges, listChanges } from '../../src/page/backup-words.ts'
+import { describeChanges, listChanges } from '../../src/page/backups/backup-words.ts'
 import {
   formatAge,
   formatBytes,
@@ -7,7 +7,7 @@ import {
   formatExactUtc,
   formatPlural,
   formatTime,
-} from '../../src/page/format.ts'
+} from '../../src/page/frame/format.ts'
 
 test.each([
   [0, '0 byte'],

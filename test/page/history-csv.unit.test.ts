@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest'
-import { toCsv } from '../../src/page/history-csv.ts'
-import type { JournalEntry } from '../../src/page/read-journal.ts'
+import { toCsv } from '../../src/page/history/history-csv.ts'
+import type { JournalEntry } from '../../src/page/history/read-journal.ts'
 
 const ENTRY: JournalEntry = {
   id: 'e1',

@@ -1,8 +1,8 @@
 import { expect, test } from 'vitest'
-import { describeDay, describeMonth, listDays } from '../../src/page/describe-days.ts'
-import { formatNearTime } from '../../src/page/format.ts'
-import { matchText, type RecentBackup } from '../../src/page/read-backups.ts'
-import { toFilters } from '../../src/page/use-list-choices.ts'
+import { matchText, type RecentBackup } from '../../src/page/backups/read-backups.ts'
+import { toFilters } from '../../src/page/backups/use-list-choices.ts'
+import { formatNearTime } from '../../src/page/frame/format.ts'
+import { describeDay, describeMonth, listDays } from '../../src/page/timeline/describe-days.ts'
 
 test.each([
   ['quarter', 'name.ilike.*quarter*,note.ilike.*quarter*,tags.cs.{quarter}'],

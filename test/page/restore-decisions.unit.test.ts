@@ -1,8 +1,8 @@
 import { describe, expect, test } from 'vitest'
 import { RestoreOptions as ServiceOptions } from '../../src/core/restore/restore-options.ts'
 import type { Blocker as ServiceBlocker } from '../../src/core/restore/restore-result.ts'
-import { describeDecision, describeObstacle } from '../../src/page/describe-restore.ts'
-import { FIRST_CHOICES, findFault, toOptions } from '../../src/page/restore-choices.ts'
+import { describeDecision, describeObstacle } from '../../src/page/restore/describe-restore.ts'
+import { FIRST_CHOICES, findFault, toOptions } from '../../src/page/restore/restore-choices.ts'
 import {
   answerDecision,
   answersOf,
@@ -11,8 +11,8 @@ import {
   type Decision,
   isOpen,
   settleBlockers,
-} from '../../src/page/restore-decisions.ts'
-import type { Blocker } from '../../src/page/run-restore.ts'
+} from '../../src/page/restore/restore-decisions.ts'
+import type { Blocker } from '../../src/page/restore/run-restore.ts'
 
 const blocker = (code: Blocker['code'], more: Partial<Blocker> = {}): Blocker => ({
   ...{ code, table: 'customers', constraint: null, count: 2, keys: [['1'], ['2']], message: 'm' },

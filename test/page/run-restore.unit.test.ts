@@ -1,6 +1,6 @@
 import { createClient } from '@supabase/supabase-js'
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest'
-import { ask, findStarted, followRun, rehearse } from '../../src/page/run-restore.ts'
+import { ask, findStarted, followRun, rehearse } from '../../src/page/restore/run-restore.ts'
 
 const services = {
   supabase: createClient('http://localhost:1', 'key'),

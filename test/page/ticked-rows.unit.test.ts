@@ -1,5 +1,5 @@
 import { afterEach, beforeEach, expect, test, vi } from 'vitest'
-import { keepTickedRows, readTickedRows, readTicks } from '../../src/page/ticked-rows.ts'
+import { keepTickedRows, readTickedRows, readTicks } from '../../src/page/compare/ticked-rows.ts'
 
 const kept = new Map<string, string>()
 beforeEach(() => {

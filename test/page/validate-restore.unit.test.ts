@@ -1,7 +1,7 @@
 import { expect, test } from 'vitest'
-import { answerDecision } from '../../src/page/restore-decisions.ts'
-import type { Blocker, Errand, Report } from '../../src/page/run-restore.ts'
-import { addUp, isReady, validate } from '../../src/page/validate-restore.ts'
+import { answerDecision } from '../../src/page/restore/restore-decisions.ts'
+import type { Blocker, Errand, Report } from '../../src/page/restore/run-restore.ts'
+import { addUp, isReady, validate } from '../../src/page/restore/validate-restore.ts'
 
 const report = (blockers: Blocker[] = []): Report => ({
   ...{ runId: 'run', restoreId: null, safetyBackupId: null, planHash: 'hash', blockers },

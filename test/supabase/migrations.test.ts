@@ -36,6 +36,9 @@ const JOURNAL = `
 
 const OPTIONS = { tenantTable: 'orgs', tenantColumns: ['organization_id'] }
 
+/** The whole schema in words. */
+const GOLDEN = new URL('schema.txt', import.meta.url)
+
 let database: TestDatabase
 
 beforeAll(async () => {
@@ -81,9 +84,8 @@ describe('the schema that the migrations make', () => {
   it('is the one in schema.txt; UPDATE_GOLDEN=1 writes it anew', async () => {
     await withDatabase(async (fresh) => {
       const listing = await listSchema(fresh.superuser)
-      const golden = new URL('schema.txt', import.meta.url)
-      if (process.env.UPDATE_GOLDEN === '1') await writeFile(golden, listing)
-      expect(listing).toBe(await readFile(golden, 'utf8'))
+      if (process.env.UPDATE_GOLDEN === '1') await writeFile(GOLDEN, listing)
+      expect(listing).toBe(await readFile(GOLDEN, 'utf8'))
     })
   })
 
@@ -239,7 +241,6 @@ describe('the worker', () => {
     ['write the registry', `update tenantkeep.tenant_tables set class = 'shared'`],
     ['write a setting', `insert into tenantkeep.settings values ('gzip_level', '1')`],
     ['make itself an operator', `insert into tenantkeep.operators values ('x', 'x')`],
-    ['pause a tenant', `insert into tenantkeep.paused_tenants values ('x', 'x', 'x')`],
     ['make tables in our schema', 'create table tenantkeep.x ()'],
     [
       'make functions in our schema',
@@ -257,6 +258,39 @@ describe('the worker', () => {
     await expect(database.worker.query(sql)).rejects.toThrow(
       /permission denied|must be owner|does not exist/,
     )
+  })
+
+  it('pauses tenants itself, and never without a reason; nobody else does', async () => {
+    const pause = (reason: string | null) =>
+      database.worker.query(
+        `insert into tenantkeep.paused_tenants (tenant_id, reason, paused_by) values ('x', $1, 'x')`,
+        [reason],
+      )
+    for (const reason of [null, '', '  ']) {
+      await expect(pause(reason)).rejects.toThrow(/paused_tenants_reason_said|null value/)
+    }
+    await pause('moving house')
+    await database.worker.query(
+      `update tenantkeep.paused_tenants set reason = 'moved' where tenant_id = 'x'`,
+    )
+    const { rowCount } = await database.worker.query(
+      `delete from tenantkeep.paused_tenants where reason = 'moved'`,
+    )
+    expect(rowCount).toBe(1)
+
+    const { rows } = await database.admin.query(
+      `select relrowsecurity as secured from pg_class where oid = 'tenantkeep.paused_tenants'::regclass`,
+    )
+    expect(rows).toEqual([{ secured: true }])
+    for (const role of ['anon', 'authenticated', 'service_role', 'tenantkeep_operator']) {
+      await expect(
+        as(role, { sub: OWNER }, (session) =>
+          session.query(
+            `insert into tenantkeep.paused_tenants (tenant_id, reason, paused_by) values ('y', 'y', 'y')`,
+          ),
+        ),
+      ).rejects.toThrow(/permission denied/)
+    }
   })
 
   it('may call neither census nor silence once it is the operator', async () => {
@@ -529,30 +563,30 @@ describe('installing', () => {
     }))
 
   it('upgrades an older schema, which the functions refuse until then, as they do a newer one', () =>
-    withDatabase(async (host) => {
-      await expect(requireSchema(host.worker)).resolves.toBeUndefined()
-      await host.admin.query(
-        `alter policy "Owners and admins read the backups of their tenants, operators all"
-           on public.tenant_backups rename to "Owners and admins read the backups of their tenants";
-         alter policy "Owners and admins read the journal of their tenants, operators all"
-           on public.backup_logs rename to "Owners and admins read the journal of their tenants";
-         alter function tenantkeep.is_operator() rename to was_operator;
-         delete from tenantkeep.migrations where version = '20261121092300'`,
-      )
-      await expect(requireSchema(host.worker)).rejects.toMatchObject({
-        code: 'schema_outdated',
-        status: 503,
-        message: expect.stringContaining('older'),
-      })
-      expect(await host.admin.withConnection(installSchema)).toEqual(['20261121092300'])
-      await expect(requireSchema(host.worker)).resolves.toBeUndefined()
-      await host.admin.query(`insert into tenantkeep.migrations values ('29990101000000')`)
-      await expect(requireSchema(host.worker)).rejects.toMatchObject({
-        code: 'schema_outdated',
-        status: 503,
-        message: expect.stringContaining('newer'),
-      })
-    }))
+    withDatabase(
+      async (host) => {
+        const migrations = await readMigrations()
+        const [newest, ...older] = migrations.toReversed()
+        for (const { sql } of older.toReversed()) await runScript(host.adminUrl, sql)
+        await expect(requireSchema(host.worker)).rejects.toMatchObject({
+          code: 'schema_outdated',
+          status: 503,
+          message: expect.stringContaining('older'),
+        })
+
+        expect(await host.admin.withConnection(installSchema)).toEqual([newest?.name.split('_')[0]])
+
+        await expect(requireSchema(host.worker)).resolves.toBeUndefined()
+        expect(await listSchema(host.superuser)).toBe(await readFile(GOLDEN, 'utf8'))
+        await host.admin.query(`insert into tenantkeep.migrations values ('29990101000000')`)
+        await expect(requireSchema(host.worker)).rejects.toMatchObject({
+          code: 'schema_outdated',
+          status: 503,
+          message: expect.stringContaining('newer'),
+        })
+      },
+      { template: 'hosted' },
+    ))
 
   it('does nothing where the migrations were pushed', async () => {
     await withDatabase(async (fresh) => {

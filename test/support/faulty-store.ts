@@ -1,7 +1,7 @@
 import { Readable } from 'node:stream'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { BackupError } from '../../src/core/errors.ts'
-import type { ObjectInfo, Store } from '../../src/core/store/store.ts'
+import type { ObjectInfo, Removal, Store } from '../../src/core/store/store.ts'
 
 export type StoreMethod = 'check' | 'put' | 'get' | 'stat' | 'remove' | 'list'
 
@@ -54,7 +54,7 @@ export class FaultyStore implements Store {
     return this.#run('stat', path, () => this.#store.stat(path))
   }
 
-  remove(paths: readonly string[]): Promise<void> {
+  remove(paths: readonly string[]): Promise<Removal> {
     return this.#run('remove', paths[0] ?? null, () => this.#store.remove(paths))
   }
 

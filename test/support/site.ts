@@ -201,6 +201,9 @@ const NOT_SET = {
   CRON_SECRET_MAY_RESTORE: undefined,
   BACKUP_SIGNING_KEY_PREVIOUS: undefined,
   ALLOWED_ORIGINS: undefined,
+  ALERT_WEBHOOK_URL: undefined,
+  MONITOR_PING_URL: undefined,
+  METRICS_TOKEN: undefined,
   URL: undefined,
 }
 

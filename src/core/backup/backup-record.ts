@@ -3,6 +3,7 @@ import { BackupError } from '../errors.ts'
 import type { Actor } from '../services.ts'
 import { backupStamp } from '../store/object-path.ts'
 import type { BackupChanges } from './describe-changes.ts'
+import type { RowFall, TableRows } from './describe-falls.ts'
 
 /**
  * The catalog row of a backup and its line in the journal, always written together in one statement.
@@ -30,7 +31,10 @@ export interface Backup {
   /** When a drill last loaded it and found everything in order. */
   provenAt: string | null
   runId: string | null
+  /** Where it was made. */
   storeUrl: string
+  /** The other places that it is whole in. */
+  copiedTo: string[]
   objectStamp: string
   summaryPath: string | null
   summarySha256: string | null
@@ -93,7 +97,24 @@ export const BACKUP_JSON = `jsonb_build_object(
   'actorId', b.actor_id, 'actorLabel', b.actor_label, 'errorCode', b.error_code,
   'errorMessage', b.error_message, 'checkedAt', b.checked_at, 'damagedAt', b.damaged_at,
   'damage', b.damage, 'provenAt', b.proven_at, 'prunedAt', b.pruned_at,
-  'pruneReason', b.prune_reason, 'pinnedByKind', b.pinned_by_kind)`
+  'pruneReason', b.prune_reason, 'pinnedByKind', b.pinned_by_kind, 'copiedTo', (
+    select coalesce(jsonb_agg(c.store_url order by c.store_url), '[]') from tenantkeep.backup_copies c
+    where c.backup_id = b.id and c.status = 'complete'))`
+
+/**
+ * SQL: whether a backup is whole in a place, as far as the catalog knows: made there and not found damaged
+ * since, or copied there. `backup` is the alias of its row, `url` an expression.
+ */
+function isIn(backup: string, url: string): string {
+  return `coalesce((
+    select p.status = 'complete' from tenantkeep.backup_copies p
+    where p.backup_id = ${backup}.id and p.store_url = ${url}), ${backup}.store_url = ${url})`
+}
+
+/** SQL: whether a backup is whole in one of several places at least; `urls` is an expression of type text[]. */
+export function isWithin(backup: string, urls: string): string {
+  return `exists (select from unnest(${urls}::text[]) as place (url) where ${isIn(backup, 'place.url')})`
+}
 
 export interface StartedBackup {
   id: string
@@ -168,6 +189,9 @@ export interface CompletedFacts {
   gaps: readonly string[]
   warnings: readonly BackupWarning[]
   changes: BackupChanges | null
+  tableRows: TableRows
+  /** Null of a safety backup, which nothing is compared with. */
+  rowFalls: readonly RowFall[] | null
 }
 
 /**
@@ -185,7 +209,8 @@ export async function recordComplete(
          status = 'complete', completed_at = clock_timestamp(), verified_at = clock_timestamp(),
          taken_at = $2, summary_path = $3, summary_sha256 = $4, format_version = $5,
          schema_fingerprint = $6, total_tables = $7, total_records = $8, raw_size = $9,
-         total_size = $10, uploaded_size = $11, gaps = $12, warnings = $13, changes = $14
+         total_size = $10, uploaded_size = $11, gaps = $12, warnings = $13, changes = $14,
+         table_rows = $15, row_falls = $16
        where id = $1 and status = 'running'
        returning *
      ), journalled as (
@@ -213,6 +238,8 @@ export async function recordComplete(
       facts.gaps,
       JSON.stringify(facts.warnings),
       facts.changes === null ? null : JSON.stringify(facts.changes),
+      JSON.stringify(facts.tableRows),
+      facts.rowFalls === null ? null : JSON.stringify(facts.rowFalls),
     ],
   )
   const backup = rows[0]?.backup
@@ -316,7 +343,7 @@ export async function findToday(catalog: Queryable, tenantId: string): Promise<B
   return rows[0]?.backup
 }
 
-/** The newest complete backup of a tenant in this store; safety backups don't count as the last. */
+/** The newest complete backup of a tenant in this store that is not damaged; safety backups don't count as the last. */
 export async function findLast(
   catalog: Queryable,
   tenantId: string,
@@ -325,8 +352,26 @@ export async function findLast(
   const { rows } = await catalog.query<{ backup: Backup }>(
     `select ${BACKUP_JSON} as backup from public.tenant_backups b
      where b.organization_id = $1 and b.status = 'complete' and b.backup_type <> 'pre_restore'
-       and b.store_url = $2
+       and ${isIn('b', '$2')} and b.damaged_at is null
      order by b.taken_at desc, b.created_at desc limit 1`,
+    [tenantId, storeUrl],
+  )
+  return rows[0]?.backup
+}
+
+/** The newest complete backup of a tenant, where that is known to be damaged. */
+export async function findLastDamaged(
+  catalog: Queryable,
+  tenantId: string,
+  storeUrl: string,
+): Promise<Backup | undefined> {
+  const { rows } = await catalog.query<{ backup: Backup }>(
+    `select ${BACKUP_JSON} as backup from (
+       select * from public.tenant_backups c
+       where c.organization_id = $1 and c.status = 'complete' and c.backup_type <> 'pre_restore'
+         and ${isIn('c', '$2')}
+       order by c.taken_at desc, c.created_at desc limit 1
+     ) b where b.damaged_at is not null`,
     [tenantId, storeUrl],
   )
   return rows[0]?.backup

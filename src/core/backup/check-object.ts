@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto'
 import { BackupError } from '../errors.ts'
 import { interruptible, interruptibleBytes } from '../interruptible.ts'
-import type { Store } from '../store/store.ts'
+import { type ObjectReader, readFromPlaces } from '../store/read-with-copy.ts'
 
 /** What an object must be, from a signed summary or from the moment of writing. */
 export interface ObjectFacts {
@@ -11,59 +11,70 @@ export interface ObjectFacts {
 }
 
 /**
- * Reads an object to its end and proves size and digest, holding no more than a chunk of it. Throws
- * `object_missing`, or `backup_damaged` when it is not what it should be.
+ * Reads an object to its end and proves size and digest, holding no more than a chunk of it; where a second
+ * place is set up, from the one that has it whole. Throws `object_missing`, or `backup_damaged` when it is not what it should be.
  */
-export async function checkObject(
-  store: Store,
+export function checkObject(
+  store: ObjectReader,
   facts: ObjectFacts,
   signal?: AbortSignal,
 ): Promise<void> {
-  for await (const _ of readChecked(store, facts, signal)) {
-    // Reading is the check.
-  }
+  return readFromPlaces(store, async (place) => {
+    for await (const _ of readChecked(place, facts, signal)) {
+      // Reading is the check.
+    }
+  })
 }
 
 /** The same, keeping the bytes. */
-export async function readObject(
-  store: Store,
+export function readObject(
+  store: ObjectReader,
   facts: ObjectFacts,
   signal?: AbortSignal,
 ): Promise<Buffer> {
   const body = Buffer.allocUnsafeSlow(facts.storedBytes)
-  let used = 0
-  for await (const chunk of readChecked(store, facts, signal)) used += chunk.copy(body, used)
-  return body
+  return readFromPlaces(store, async (place) => {
+    let used = 0
+    for await (const chunk of readChecked(place, facts, signal)) used += chunk.copy(body, used)
+    return body
+  })
 }
 
-/** Reads an object of unknown size, which the caller then proves. Throws `backup_damaged` beyond `maxBytes`. */
-export async function readBounded(
-  store: Store,
-  { path, maxBytes }: { path: string; maxBytes: number },
+/**
+ * Reads an object of unknown size and proves it by what `prove` throws. Throws `backup_damaged` beyond
+ * `maxBytes`.
+ */
+export function readBounded(
+  store: ObjectReader,
+  { path, maxBytes, prove }: { path: string; maxBytes: number; prove?: (body: Buffer) => void },
   signal?: AbortSignal,
 ): Promise<Buffer> {
-  const stream = await interruptible(store.get(path, signal), signal)
-  const chunks: Buffer[] = []
-  let size = 0
-  for await (const chunk of interruptibleBytes(stream, signal)) {
-    size += chunk.length
-    if (size > maxBytes) {
-      throw new BackupError(
-        'backup_damaged',
-        `The object ${path} is too large to be what it should be.`,
-        {
-          details: { path },
-        },
-      )
+  return readFromPlaces(store, async (place) => {
+    const stream = await interruptible(place.get(path, signal), signal)
+    const chunks: Buffer[] = []
+    let size = 0
+    for await (const chunk of interruptibleBytes(stream, signal)) {
+      size += chunk.length
+      if (size > maxBytes) {
+        throw new BackupError(
+          'backup_damaged',
+          `The object ${path} is too large to be what it should be.`,
+          {
+            details: { path },
+          },
+        )
+      }
+      chunks.push(chunk)
     }
-    chunks.push(chunk)
-  }
-  return Buffer.concat(chunks)
+    const body = Buffer.concat(chunks)
+    prove?.(body)
+    return body
+  })
 }
 
 /** Stops at the first byte too many, so that an object that was made huge costs nothing. */
 async function* readChecked(
-  store: Store,
+  store: ObjectReader,
   { path, storedBytes, storedSha256 }: ObjectFacts,
   signal?: AbortSignal,
 ): AsyncGenerator<Buffer> {

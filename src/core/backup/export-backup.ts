@@ -40,7 +40,7 @@ const SLICE_BYTES = 64 * 1024
  * too large.
  */
 export async function exportBackup(
-  services: Pick<Services, 'store' | 'signingKeys'>,
+  services: Services,
   { backup, onProgress, signal }: ExportInput,
 ): Promise<Archive> {
   const source = await openBackup(services, backup, signal)
@@ -56,7 +56,16 @@ export async function exportBackup(
   zip.file(README_ENTRY, describeArchive(summary), options)
   zip.file(SUMMARY_ENTRY, await readSummaryBytes(services.store, backup, signal), options)
 
+  const ids = { phase: 'export', backupId: backup.id, tenantId: summary.organization_id }
+  const startedAt = Date.now()
+  services.log.info(ids, 'export begins')
   const stream = new PassThrough()
+  stream.once('close', () => {
+    services.log.info(
+      { ...ids, rows: rowsDone, duration_ms: Date.now() - startedAt },
+      'export ends',
+    )
+  })
   const fail = (error: unknown) =>
     stream.destroy(error instanceof Error ? error : new Error('A part could not be read.'))
   const tableOf = new Map(

@@ -9,6 +9,8 @@ export interface ListBackupsInput {
   /** Days, UTC, both included: `2026-11-21`. */
   fromDate?: string
   toDate?: string
+  /** Only these. */
+  ids?: readonly string[]
   /** What `nextCursor` of the page before said. */
   cursor?: string
   /** 50 unless told, at most 500. */
@@ -27,7 +29,7 @@ const MOST = 500
 /** Lists backups, newest first, a page at a time; new ones don't shift the pages that follow. */
 export async function listBackups(
   catalog: Queryable,
-  { tenantId, statuses, backupTypes, fromDate, toDate, cursor, limit = 50 }: ListBackupsInput,
+  { tenantId, statuses, backupTypes, fromDate, toDate, ids, cursor, limit = 50 }: ListBackupsInput,
 ): Promise<BackupPage> {
   const size = Math.min(Math.max(1, Math.trunc(limit)), MOST)
   const { rows } = await catalog.query<{ backup: Backup }>(
@@ -39,6 +41,7 @@ export async function listBackups(
        and ($5::date is null or b.backup_date <= $5)
        and ($6::uuid is null or (b.created_at, b.id) < (
          select c.created_at, c.id from public.tenant_backups c where c.id = $6))
+       and ($7::uuid[] is null or b.id = any ($7))
      order by b.created_at desc, b.id desc
      limit ${size + 1}`,
     [
@@ -48,6 +51,7 @@ export async function listBackups(
       fromDate ?? null,
       toDate ?? null,
       cursor ?? null,
+      ids ?? null,
     ],
   )
   const backups = rows.slice(0, size).map((row) => row.backup)

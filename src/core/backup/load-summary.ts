@@ -1,6 +1,6 @@
 import { hash } from 'node:crypto'
 import { BackupError } from '../errors.ts'
-import type { Store } from '../store/store.ts'
+import type { ObjectReader } from '../store/read-with-copy.ts'
 import type { Backup } from './backup-record.ts'
 import { readBounded } from './check-object.ts'
 import type { SigningKeys } from './signature.ts'
@@ -14,7 +14,7 @@ const MAX_SUMMARY_BYTES = 64 * 1024 * 1024
  * it is of this very backup and tenant. Throws `backup_incomplete`, `object_missing`, `backup_damaged`.
  */
 export async function loadSummary(
-  { store, signingKeys }: { store: Store; signingKeys: SigningKeys },
+  { store, signingKeys }: { store: ObjectReader; signingKeys: SigningKeys },
   backup: Pick<Backup, 'id' | 'organizationId' | 'status' | 'summaryPath' | 'summarySha256'>,
   signal?: AbortSignal,
 ): Promise<Summary> {
@@ -32,7 +32,7 @@ export async function loadSummary(
 
 /** The bytes of a summary, proven to be those that the catalog names. */
 export async function readSummaryBytes(
-  store: Store,
+  store: ObjectReader,
   backup: Pick<Backup, 'id' | 'status' | 'summaryPath' | 'summarySha256'>,
   signal?: AbortSignal,
 ): Promise<Buffer> {
@@ -42,17 +42,17 @@ export async function readSummaryBytes(
       `Backup ${backup.id} is ${backup.status}: only complete backups can be read.`,
     )
   }
-  const body = await readBounded(
-    store,
-    { path: backup.summaryPath, maxBytes: MAX_SUMMARY_BYTES },
-    signal,
-  )
-  if (hash('sha256', body, 'hex') !== backup.summarySha256) {
+  const prove = (body: Buffer) => {
+    if (hash('sha256', body, 'hex') === backup.summarySha256) return
     throw new BackupError(
       'backup_damaged',
       `The summary ${backup.summaryPath} is not the one that the catalog names: it was changed or replaced.`,
       { details: { path: backup.summaryPath } },
     )
   }
-  return body
+  return readBounded(
+    store,
+    { path: backup.summaryPath, maxBytes: MAX_SUMMARY_BYTES, prove },
+    signal,
+  )
 }

@@ -1,5 +1,7 @@
 import type { Services } from '../services.ts'
 import { dayPrefix, stampOf } from '../store/object-path.ts'
+import { placesOf } from '../store/read-with-copy.ts'
+import type { Store } from '../store/store.ts'
 import { BACKUP_JSON, type Backup } from './backup-record.ts'
 import { loadSummary } from './load-summary.ts'
 
@@ -15,8 +17,20 @@ interface FailedAttempt {
  * wrote it: if one of those summaries can't be read, nothing is removed. Returns how many objects went.
  */
 export async function removeFailedObjects(services: Services, tenantId: string): Promise<number> {
-  const { store, tenants } = services
-  const attempts = await findFailedAttempts(services, tenantId)
+  let removed = 0
+  for (const place of placesOf(services.store)) {
+    removed += await removeFromPlace(services, place, tenantId)
+  }
+  return removed
+}
+
+async function removeFromPlace(
+  services: Services,
+  store: Store,
+  tenantId: string,
+): Promise<number> {
+  const { tenants } = services
+  const attempts = await findFailedAttempts(services, store, tenantId)
   if (attempts.length === 0) return 0
 
   const byStamp = new Map(attempts.map((attempt) => [attempt.stamp, attempt]))
@@ -45,7 +59,8 @@ export async function removeFailedObjects(services: Services, tenantId: string):
 }
 
 async function findFailedAttempts(
-  { store, tenants }: Services,
+  { tenants }: Services,
+  store: Store,
   tenantId: string,
 ): Promise<FailedAttempt[]> {
   const { rows } = await tenants.catalog.query<FailedAttempt>(
@@ -65,9 +80,9 @@ async function readNamedPaths(
 ): Promise<Set<string>> {
   const { rows } = await services.tenants.catalog.query<{ backup: Backup }>(
     `select ${BACKUP_JSON} as backup from public.tenant_backups b
-     where b.organization_id = $1 and b.store_url = $2 and b.status = 'complete'
+     where b.organization_id = $1 and b.store_url = any ($2) and b.status = 'complete'
        and b.completed_at >= $3::timestamptz`,
-    [tenantId, services.store.url, since],
+    [tenantId, placesOf(services.store).map(({ url }) => url), since],
   )
   const named = new Set<string>()
   for (const { backup } of rows) {

@@ -82,6 +82,7 @@ export function checkSignature(
     throw new BackupError(
       'backup_damaged',
       `The ${what} is signed with the key «${signature.key_id}», which is not configured. Set it as BACKUP_SIGNING_KEY_PREVIOUS.`,
+      { details: { lacking: 'signing_key' } },
     )
   }
   const expected = digest(document, key)

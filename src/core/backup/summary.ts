@@ -177,14 +177,25 @@ function requireSums(summary: SummaryContent): void {
     }
   }
   const { totals, tables } = summary
+  const added = totalsOf(tables)
   const isRight =
-    totals.tables === tables.length &&
-    totals.rows === sum(tables, 'rows') &&
-    totals.raw_bytes === sum(tables, 'raw_bytes') &&
-    totals.stored_bytes === sum(tables, 'stored_bytes')
+    totals.tables === added.tables &&
+    totals.rows === added.rows &&
+    totals.raw_bytes === added.raw_bytes &&
+    totals.stored_bytes === added.stored_bytes
   if (!isRight) damaged('The summary contradicts itself: its totals are not those of its tables.')
   if (new Set(tables.map((table) => table.name)).size !== tables.length) {
     damaged('The summary names a table twice.')
+  }
+}
+
+/** What a summary says of all its tables together. */
+export function totalsOf(tables: readonly SummaryTable[]): SummaryContent['totals'] {
+  return {
+    tables: tables.length,
+    rows: sum(tables, 'rows'),
+    raw_bytes: sum(tables, 'raw_bytes'),
+    stored_bytes: sum(tables, 'stored_bytes'),
   }
 }
 

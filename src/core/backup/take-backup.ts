@@ -1,8 +1,13 @@
 import { randomUUID } from 'node:crypto'
-import { setTimeout as sleep } from 'node:timers/promises'
 import type { Connection } from '../database/database.ts'
 import { BackupError } from '../errors.ts'
-import { interruptible, interruptibleConnection, throwIfInterrupted } from '../interruptible.ts'
+import {
+  interruptible,
+  interruptibleConnection,
+  throwIfInterrupted,
+  windDown,
+} from '../interruptible.ts'
+import { logPhase } from '../log.ts'
 import { recordRestoreCrashes } from '../restore/restore-record.ts'
 import type { Actor, Services } from '../services.ts'
 import { lockTenant } from '../tenants/lock-tenant.ts'
@@ -47,9 +52,6 @@ export interface TakenBackup {
   backup: Backup
 }
 
-/** How long an interrupted attempt may take to let go of its session and lock. */
-const WIND_DOWN_MS = 5_000
-
 interface Attempt {
   readonly id: string
   isRecorded: boolean
@@ -64,6 +66,24 @@ interface Attempt {
  */
 export async function takeBackup(services: Services, input: TakeBackupInput): Promise<TakenBackup> {
   const attempt: Attempt = { id: randomUUID(), isRecorded: false, result: undefined }
+  const { tenantId, runId, backupType } = input
+  return logPhase(
+    services.log,
+    'backup',
+    { tenantId, runId, backupType, backupId: attempt.id },
+    () => attemptBackup(services, input, attempt),
+    ({ status, backup }) => ({
+      ...{ status, backupId: backup.id, tables: backup.totalTables },
+      ...{ rows: backup.totalRecords, bytes: backup.uploadedSize },
+    }),
+  )
+}
+
+async function attemptBackup(
+  services: Services,
+  input: TakeBackupInput,
+  attempt: Attempt,
+): Promise<TakenBackup> {
   try {
     const { signal, tenantId } = input
     throwIfInterrupted(signal)
@@ -148,7 +168,7 @@ async function takeLocked(
     tenantId,
     lockTimeoutMs: started.settings.lock_timeout_ms,
   })
-  const copied = await copySnapshot(services, connection, started, {
+  const copied = await copySnapshot(connection, started, {
     snapshot,
     onProgress: (progress) => input.onProgress?.({ phase: 'copying', ...progress }),
     onRead: () => connection.query('commit'),
@@ -156,10 +176,10 @@ async function takeLocked(
   })
   if (isNewSchema(started, snapshot)) {
     tell('proving')
-    await proveCopied(services, connection, started, copied, signal)
+    await proveCopied(connection, started, copied, signal)
   }
   tell('finishing')
-  const backup = await completeBackup(services, started, copied, signal)
+  const backup = await completeBackup(started, copied, signal)
   return { status: 'complete', backup }
 }
 
@@ -184,18 +204,4 @@ async function recordFailureOf(
   if (!attempt.isRecorded) return undefined
   const backup = await tryRecordFailure(services, attempt.id, failure)
   return backup === undefined ? undefined : { status: 'complete', backup }
-}
-
-/** An interrupted attempt is over when its session is closed, so that the tenant is free again. */
-async function windDown<T>(work: Promise<T>, signal: AbortSignal | undefined): Promise<T> {
-  try {
-    return await interruptible(work, signal)
-  } catch (error) {
-    const isOver = work.then(
-      () => {},
-      () => {},
-    )
-    await Promise.race([isOver, sleep(WIND_DOWN_MS, undefined, { ref: false })])
-    throw error
-  }
 }

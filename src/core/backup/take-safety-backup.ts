@@ -3,6 +3,7 @@ import type { Connection } from '../database/database.ts'
 import type { BackupError } from '../errors.ts'
 import { interruptible } from '../interruptible.ts'
 import type { Actor, Services } from '../services.ts'
+import type { Store } from '../store/store.ts'
 import { type Backup, recordCancelled } from './backup-record.ts'
 import type { TableProgress } from './cut-table.ts'
 import { explainFailure } from './explain-failure.ts'
@@ -26,6 +27,8 @@ export interface SafetyBackup {
   readonly id: string
   /** Of all its objects, and of the plan of the restore that it was taken for. */
   readonly stamp: string
+  /** The place that all of them are in. */
+  readonly store: Store
   /** What its summary will say, in the order of ownership. */
   readonly tables: readonly SummaryTable[]
   /**
@@ -78,7 +81,7 @@ export async function copySafetyBackup(
   }
   try {
     const attempt = await startBackup(services, identity, signal)
-    const copied = await copySnapshot(services, connection, attempt, {
+    const copied = await copySnapshot(connection, attempt, {
       snapshot,
       onProgress: given.onProgress ?? (() => {}),
       signal,
@@ -86,14 +89,15 @@ export async function copySafetyBackup(
     return {
       id,
       stamp: attempt.stamp,
+      store: attempt.services.store,
       tables: copied.tables,
       proveEncoding: async (session) => {
         if (!isNewSchema(attempt, snapshot)) return
-        await proveCopied(services, session, attempt, copied, signal)
+        await proveCopied(session, attempt, copied, signal)
       },
       complete: async () => {
         try {
-          return await completeBackup(services, attempt, copied, signal)
+          return await completeBackup(attempt, copied, signal)
         } catch (error) {
           return await failedUnlessComplete(services, id, error)
         }

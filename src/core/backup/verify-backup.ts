@@ -1,27 +1,21 @@
+import { Readable } from 'node:stream'
 import { BackupError } from '../errors.ts'
 import { throwIfInterrupted } from '../interruptible.ts'
-import type { Services } from '../services.ts'
+import type { Actor, Services } from '../services.ts'
 import { tenantPrefix } from '../store/object-path.ts'
-import { type Backup, findBackup } from './backup-record.ts'
-import { readObject } from './check-object.ts'
+import { type Backup, type BackupDamage, findBackup } from './backup-record.ts'
+import { type ObjectReader, readObject } from './check-object.ts'
 import { loadSummary } from './load-summary.ts'
+import { damageOf, recordDamage, recordWhole } from './record-damage.ts'
 import type { Summary, SummaryPart } from './summary.ts'
 import { unpackPart } from './unpack-part.ts'
-
-interface Finding {
-  /** `object_missing`, `backup_damaged`. */
-  code: string
-  message: string
-  /** The table whose rows are concerned; null for the summary. */
-  table: string | null
-  path: string | null
-}
 
 export interface Verification {
   backup: Backup
   /** Nothing found: every object is there, whole, and what was signed. */
   isIntact: boolean
-  findings: Finding[]
+  /** `object_missing`, `backup_damaged`; with the table whose rows are concerned, null for the summary. */
+  findings: BackupDamage[]
   objects: number
   rows: number
   /** Stored bytes read. */
@@ -30,6 +24,13 @@ export interface Verification {
 
 export interface VerifyOptions {
   onProgress?: (progress: { table: string; rowsDone: number; rowsTotal: number }) => void
+  /** Called for every piece that the store gave, with its bytes; also of what is damaged or cut off. */
+  onRead?: (bytes: number) => void
+  /** Parts that were found whole a moment ago, and need not be read again: backups share them. Added to. */
+  whole?: Set<string>
+  /** For the journal, where something is found. */
+  actor?: Actor
+  runId?: string | null
   signal?: AbortSignal | undefined
 }
 
@@ -37,33 +38,64 @@ export interface VerifyOptions {
  * Reads a complete backup again, object by object: the summary's digest against the catalog, its
  * signature, its numbers against the catalog; then of every part size and digest as stored, that it is
  * one gzip member, size and digest unpacked, framing and rows. Collects everything that is wrong, and
- * notes the time in the catalog when nothing is. Throws `backup_not_found`, `backup_incomplete`, and
- * `store_unavailable`, which says nothing about the backup.
+ * notes in the catalog what came of it: whole and when, or damaged and how. Throws `backup_not_found`,
+ * `backup_incomplete`, and `store_unavailable` or `bucket_missing`, which say nothing about the backup.
  */
 export async function verifyBackup(
   services: Services,
   backupId: string,
-  { onProgress, signal }: VerifyOptions = {},
+  options: VerifyOptions = {},
 ): Promise<Verification> {
   const { catalog } = services.tenants
   const backup = await findBackup(catalog, backupId)
   if (backup === undefined) {
     throw new BackupError('backup_not_found', `There is no backup ${backupId}.`)
   }
-  const result: Verification = {
+  const result = await readWhole(services, backup, options)
+  const { actor, runId = null } = options
+  if (result.isIntact) await recordWhole(services, backup.id, { actor, runId })
+  else {
+    await recordDamage(services, backup, {
+      damage: result.certain,
+      isRead: true,
+      ...(actor === undefined ? {} : { actor }),
+      runId,
+    })
+  }
+  return result
+}
+
+async function readWhole(
+  services: Services,
+  backup: Backup,
+  { onProgress, onRead, whole, signal }: VerifyOptions,
+): Promise<Verification & { certain: BackupDamage[] }> {
+  const result = {
     backup,
     isIntact: false,
-    findings: [],
+    findings: [] as BackupDamage[],
+    certain: [] as BackupDamage[],
     objects: 0,
     rows: 0,
     bytes: 0,
   }
-  const find = (error: unknown, table: string | null, path: string | null) =>
-    result.findings.push(describeFinding(error, table, path))
+  const find = (error: unknown, table: string | null, path: string | null) => {
+    const finding = describeFinding(error, table, path)
+    result.findings.push(finding)
+    if (damageOf(error, table) !== null) result.certain.push(finding)
+  }
+  const reader = countReads(services.store, (bytes) => {
+    result.bytes += bytes
+    onRead?.(bytes)
+  })
 
   let summary: Summary
   try {
-    summary = await loadSummary(services, backup, signal)
+    summary = await loadSummary(
+      { store: reader, signingKeys: services.signingKeys },
+      backup,
+      signal,
+    )
     result.objects += 1
   } catch (error) {
     find(error, null, backup.summaryPath)
@@ -81,10 +113,10 @@ export async function verifyBackup(
       throwIfInterrupted(signal)
       try {
         if (!part.path.startsWith(prefix)) throw foreignPath(part)
-        await verifyPart(services, part, signal)
+        if (whole?.has(nameOf(part)) !== true) await verifyPart(reader, part, signal)
+        whole?.add(nameOf(part))
         result.objects += 1
         result.rows += part.rows
-        result.bytes += part.stored_bytes
       } catch (error) {
         find(error, table.name, part.path)
       }
@@ -93,28 +125,39 @@ export async function verifyBackup(
     }
   }
   result.isIntact = result.findings.length === 0
-  if (result.isIntact) {
-    await catalog.query(
-      `update public.tenant_backups set verified_at = clock_timestamp()
-       where id = $1 and status = 'complete'`,
-      [backup.id],
-    )
-  }
   return result
 }
 
 /** One part after the other: an unpacked part is the most that is in memory at once. */
 async function verifyPart(
-  { store }: Services,
+  reader: ObjectReader,
   part: SummaryPart,
   signal: AbortSignal | undefined,
 ): Promise<void> {
   const stored = await readObject(
-    store,
+    reader,
     { path: part.path, storedBytes: part.stored_bytes, storedSha256: part.stored_sha256 },
     signal,
   )
   await unpackPart(stored, part)
+}
+
+/** Everything that two summaries may say differently of one object. */
+function nameOf(part: SummaryPart): string {
+  return JSON.stringify(part)
+}
+
+function countReads(store: ObjectReader, onBytes: (bytes: number) => void): ObjectReader {
+  async function* count(stream: AsyncIterable<Buffer>): AsyncGenerator<Buffer> {
+    for await (const chunk of stream) {
+      onBytes(chunk.length)
+      yield chunk
+    }
+  }
+  return {
+    get: async (path, signal) =>
+      Readable.from(count(await store.get(path, signal)), { objectMode: false }),
+  }
 }
 
 function compareWithCatalog(summary: Summary, backup: Backup): string[] {
@@ -140,7 +183,7 @@ function foreignPath(part: SummaryPart): BackupError {
 }
 
 /** What is wrong with an object is a finding; that it can't be looked at is not. */
-function describeFinding(error: unknown, table: string | null, path: string | null): Finding {
+function describeFinding(error: unknown, table: string | null, path: string | null): BackupDamage {
   if (
     error instanceof BackupError &&
     (error.code === 'object_missing' || error.code === 'backup_damaged')

@@ -3,11 +3,14 @@ import { BackupError } from '../errors.ts'
 import { interruptible, throwIfInterrupted } from '../interruptible.ts'
 import type { Actor, Services } from '../services.ts'
 import { summaryPath } from '../store/object-path.ts'
+import { choosePlace, placesOf } from '../store/read-with-copy.ts'
+import type { Store } from '../store/store.ts'
 import { describeShapeChanges, diffFingerprints } from '../tables/read-fingerprint.ts'
 import {
   type Backup,
   type BackupWarning,
   findLast,
+  findLastDamaged,
   recordComplete,
   recordFailure,
   recordStart,
@@ -17,17 +20,19 @@ import { checkObject } from './check-object.ts'
 import { copyTables } from './copy-tables.ts'
 import type { TableProgress } from './cut-table.ts'
 import { describeChanges } from './describe-changes.ts'
+import { describeFalls, type RowFall, readRowHistory, type TableRows } from './describe-falls.ts'
 import { describeRowsOfNoTenant } from './describe-rows-of-no-tenant.ts'
 import { loadSummary } from './load-summary.ts'
 import { proveEncoding } from './prove-encoding.ts'
 import type { Snapshot } from './read-snapshot.ts'
+import { noteDamage } from './record-damage.ts'
 import { removeFailedObjects } from './remove-failed-objects.ts'
 import {
   FORMAT_VERSION,
   type Summary,
   type SummaryContent,
   type SummaryTable,
-  sum,
+  totalsOf,
   writeSummary,
 } from './summary.ts'
 
@@ -53,6 +58,8 @@ export interface BackupIdentity {
 
 export interface StartedAttempt {
   identity: BackupIdentity
+  /** With the one place that this backup is written to and read back from as their store. */
+  services: Services
   /** Of all its objects. */
   stamp: string
   settings: BackupSettings
@@ -67,26 +74,39 @@ export interface CopiedSnapshot {
   uploadedBytes: number
 }
 
-/** Records that a backup begins, removes what failed ones left, and reads the one before. */
+/**
+ * Records that a backup begins, removes what failed ones left, and reads the one before. Where the first place
+ * can't be used and the second can, it goes there, with a warning; the next round of copies brings it back.
+ */
 export async function startBackup(
-  services: Services,
+  given: Services,
   identity: BackupIdentity,
   signal: AbortSignal | undefined,
 ): Promise<StartedAttempt> {
-  const { store, tenants } = services
-  const record = { ...identity, storeUrl: store.url }
-  const { stamp } = await interruptible(recordStart(tenants.catalog, record), signal)
-  await interruptible(store.check(), signal)
-  const settings = await interruptible(readBackupSettings(tenants.catalog), signal)
-  await removeEarlierFailures(services, identity.tenantId, signal)
+  const { catalog } = given.tenants
+  const { place, trouble } = await interruptible(choosePlace(given.store), signal)
+  const record = { ...identity, storeUrl: place.url }
+  const { stamp } = await interruptible(recordStart(catalog, record), signal)
+  const [first] = placesOf(given.store)
+  if (trouble !== undefined && place === first) throw trouble
   const warnings: BackupWarning[] = []
+  if (trouble !== undefined) warnings.push(describeOutage(first, place, trouble))
+  const services = { ...given, store: place }
+  const settings = await interruptible(readBackupSettings(catalog), signal)
+  await removeEarlierFailures(given, identity.tenantId, signal)
   const previous = await loadPrevious(services, identity.tenantId, warnings, signal)
-  return { identity, stamp, settings, previous, warnings }
+  return { identity, services, stamp, settings, previous, warnings }
+}
+
+function describeOutage(first: Store, place: Store, trouble: BackupError): BackupWarning {
+  return {
+    code: 'first_store_unavailable',
+    message: `It was made in ${place.url}, because ${first.url} could not be used: ${trouble.message}`,
+  }
 }
 
 /** Copies an open snapshot; the transaction stays open unless `onRead`, awaited after the last row, ends it. */
 export async function copySnapshot(
-  services: Services,
   connection: Connection,
   attempt: StartedAttempt,
   given: {
@@ -102,7 +122,7 @@ export async function copySnapshot(
     attempt.warnings.push(describeSchemaChange(previous, snapshot))
   }
   const copied = await copyTables(connection, snapshot, {
-    store: services.store,
+    store: attempt.services.store,
     tenantId: attempt.identity.tenantId,
     stamp: attempt.stamp,
     settings: attempt.settings,
@@ -117,14 +137,13 @@ export async function copySnapshot(
  * transactions of its own on the session, so the snapshot's must be over. Throws `encoding_not_exact`.
  */
 export async function proveCopied(
-  services: Services,
   connection: Connection,
   attempt: StartedAttempt,
   copied: CopiedSnapshot,
   signal: AbortSignal | undefined,
 ): Promise<void> {
   const unproven = await proveEncoding(connection, {
-    store: services.store,
+    store: attempt.services.store,
     live: copied.snapshot.tables,
     tables: copied.tables,
     previous: attempt.previous,
@@ -140,19 +159,20 @@ export function isNewSchema({ previous }: StartedAttempt, snapshot: Snapshot): b
 
 /** Writes the summary, reads it back, and turns the row complete: the commit point. */
 export async function completeBackup(
-  services: Services,
   attempt: StartedAttempt,
   copied: CopiedSnapshot,
   signal: AbortSignal | undefined,
 ): Promise<Backup> {
+  const { identity, services, stamp, previous, warnings } = attempt
   const { store, signingKeys, tenants } = services
-  const { identity, stamp, previous, warnings } = attempt
   const { snapshot, tables, uploadedBytes } = copied
   const content = describeBackup(identity, snapshot, tables, warnings)
   const { body, sha256 } = writeSummary(content, signingKeys)
   const path = summaryPath(identity.tenantId, stamp)
   await interruptible(store.put(path, body, 'application/json', signal), signal)
   await checkObject(store, { path, storedBytes: body.length, storedSha256: sha256 }, signal)
+  const tableRows = rowsByTable(content)
+  const rowFalls = await findFalls(attempt, tableRows, signal)
   return interruptible(
     recordComplete(tenants.catalog, identity.id, {
       takenAt: snapshot.takenAt,
@@ -168,9 +188,29 @@ export async function completeBackup(
       gaps: snapshot.gaps,
       warnings,
       changes: describeChanges(previous, content),
+      tableRows,
+      rowFalls,
     }),
     signal,
   )
+}
+
+/** Rows by table, as the catalog keeps them. */
+export function rowsByTable({ tables }: Pick<SummaryContent, 'tables'>): TableRows {
+  return Object.fromEntries(tables.map(({ name, rows }) => [name, rows]))
+}
+
+/** A safety backup is compared with nothing: it shows the very damage that is about to be repaired. */
+async function findFalls(
+  { identity, previous, services: { tenants } }: StartedAttempt,
+  tableRows: TableRows,
+  signal: AbortSignal | undefined,
+): Promise<RowFall[] | null> {
+  if (identity.backupType === 'pre_restore') return null
+  const history = await interruptible(readRowHistory(tenants.catalog, identity.tenantId), signal)
+  // Backups of earlier versions have their rows in the summary alone.
+  const known = history.length === 0 && previous !== undefined ? [rowsByTable(previous)] : history
+  return describeFalls(known, tableRows)
 }
 
 /**
@@ -207,7 +247,10 @@ async function removeEarlierFailures(
   }
 }
 
-/** The last backup only saves work; where it is damaged, everything is stored anew, and said. */
+/**
+ * The last backup that is whole only saves work, and each of its parts is read again before it is named again;
+ * where it is damaged, everything is stored anew. Damage that is known or found is said.
+ */
 async function loadPrevious(
   services: Services,
   tenantId: string,
@@ -215,6 +258,13 @@ async function loadPrevious(
   signal: AbortSignal | undefined,
 ): Promise<Summary | undefined> {
   const { store, tenants } = services
+  const damaged = await interruptible(findLastDamaged(tenants.catalog, tenantId, store.url), signal)
+  if (damaged !== undefined) {
+    warnings.push({
+      code: 'previous_backup_damaged',
+      message: `The backup before this one (${damaged.id}) is damaged: ${damaged.damage?.[0]?.message ?? 'no more is known.'}`,
+    })
+  }
   const last = await interruptible(findLast(tenants.catalog, tenantId, store.url), signal)
   if (last === undefined) return undefined
   try {
@@ -222,6 +272,7 @@ async function loadPrevious(
   } catch (error) {
     if (!(error instanceof BackupError)) throw error
     if (error.code !== 'object_missing' && error.code !== 'backup_damaged') throw error
+    await noteDamage(services, last, error, null)
     warnings.push({
       code: 'previous_backup_damaged',
       message: `The backup before this one (${last.id}) can't be read: ${error.message}`,
@@ -246,12 +297,7 @@ function describeBackup(
     postgres_version: snapshot.postgresVersion,
     schema_fingerprint: snapshot.fingerprint,
     tables,
-    totals: {
-      tables: tables.length,
-      rows: sum(tables, 'rows'),
-      raw_bytes: sum(tables, 'raw_bytes'),
-      stored_bytes: sum(tables, 'stored_bytes'),
-    },
+    totals: totalsOf(tables),
     rows_of_no_tenant: describeRowsOfNoTenant(snapshot.measurements),
     host_tables: snapshot.hostTables.map(({ schema, name, columns, keys, access }) => ({
       schema,

@@ -2,6 +2,7 @@ import { explainFailure } from '../backup/explain-failure.ts'
 import { BackupError } from '../errors.ts'
 import { interruptible } from '../interruptible.ts'
 import { recordEvents } from '../jobs/record-events.ts'
+import { logPhase } from '../log.ts'
 import { type BackupChoice, chooseBackup } from '../restore/choose-backup.ts'
 import { openBackup } from '../restore/open-backup.ts'
 import type { RestoreProgress } from '../restore/restore-result.ts'
@@ -48,19 +49,30 @@ export async function runComparison(
   const runId = await startCompareRun(catalog, { actor, tenantId, tenantName, request })
   const events = recordEvents(catalog, runId)
   try {
-    const comparison = await compareBackups(services, {
-      tenantId,
-      tables,
-      runId,
-      signal,
-      source: await openBackup(services, backup, signal),
-      against: other === null ? 'live' : await openBackup(services, other, signal),
-      ...(input.maxRows === undefined ? {} : { maxRows: input.maxRows }),
-      onProgress: (progress) => {
-        events.report(progress)
-        input.onProgress?.(progress, runId)
-      },
-    })
+    const compare = async () =>
+      compareBackups(services, {
+        tenantId,
+        tables,
+        runId,
+        signal,
+        source: await openBackup(services, backup, signal),
+        against: other === null ? 'live' : await openBackup(services, other, signal),
+        ...(input.maxRows === undefined ? {} : { maxRows: input.maxRows }),
+        onProgress: (progress) => {
+          events.report(progress)
+          input.onProgress?.(progress, runId)
+        },
+      })
+    const ids = { tenantId, runId, backupId: backup.id }
+    const comparison = await logPhase(
+      services.log,
+      'compare',
+      ids,
+      compare,
+      ({ tables: compared }) => ({
+        tables: compared.length,
+      }),
+    )
     await events.finish()
     await interruptible(completeCompareRun(catalog, runId, comparison), signal)
     return { runId, comparison }

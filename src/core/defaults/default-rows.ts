@@ -85,7 +85,12 @@ export async function listDefaultTables(
 export async function readDefaultRows(
   services: Services,
   given: { table: string; offset: number; limit: number; search?: string | undefined },
-): Promise<{ rows: DefaultRow[]; total: number; nextCursor: number | null; columns: DefaultColumn[] }> {
+): Promise<{
+  rows: DefaultRow[]
+  total: number
+  nextCursor: number | null
+  columns: DefaultColumn[]
+}> {
   return withDefaults(services, async (session, defaults) => {
     const { live, tenantColumn } = requireTable(defaults, given.table)
     const shown = live.columns.filter(({ name }) => !live.masked.includes(name))
@@ -169,10 +174,15 @@ export async function saveDefaultRow(
     const isSameKey = live.primaryKey.every(({ name }) => !Object.hasOwn(values, name))
     const newKey = isSameKey
       ? key
-      : { ...key, ...Object.fromEntries(live.primaryKey.flatMap(({ name }) => {
-          const value = values[name]
-          return value == null ? [] : [[name, value]]
-        })) }
+      : {
+          ...key,
+          ...Object.fromEntries(
+            live.primaryKey.flatMap(({ name }) => {
+              const value = values[name]
+              return value == null ? [] : [[name, value]]
+            }),
+          ),
+        }
     return { isSaved: true, row: await findRow(session, live, newKey) }
   })
 }
@@ -282,7 +292,10 @@ function selectRows(live: ProtectedTable): string {
     columns.length === 0
       ? `'{}'::jsonb`
       : columns
-          .map(({ name }) => `jsonb_build_object($tk$${name.replaceAll('$tk$', '')}$tk$, t.${quoteIdentifier(name)}::text)`)
+          .map(
+            ({ name }) =>
+              `jsonb_build_object($tk$${name.replaceAll('$tk$', '')}$tk$, t.${quoteIdentifier(name)}::text)`,
+          )
           .join(' || ')
   const shown = live.columns.filter(({ name }) => !live.masked.includes(name))
   const labels = live.labelColumns.filter((name) => !live.masked.includes(name))
@@ -335,7 +348,11 @@ function requireKey({ label, primaryKey }: ProtectedTable, key: Record<string, s
 
 /** The key's texts compared, as `$n` has them as a JSON object. */
 function isKey({ primaryKey }: ProtectedTable, prefix: string, parameter: number): string {
-  const texts = primaryKey.map(({ name }, index) => ({ text: `${prefix}${quoteIdentifier(name)}::text`, index, name }))
+  const texts = primaryKey.map(({ name }, index) => ({
+    text: `${prefix}${quoteIdentifier(name)}::text`,
+    index,
+    name,
+  }))
   return texts
     .map(({ text, name }) => `${text} = ($${parameter}::jsonb ->> ${quoteName(name)})`)
     .join(' and ')

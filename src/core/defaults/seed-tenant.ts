@@ -7,7 +7,12 @@ import { copySafetyBackup, type SafetyBackup } from '../backup/take-safety-backu
 import type { Connection, Queryable } from '../database/database.ts'
 import { sqlstateOf } from '../database/sqlstates.ts'
 import { BackupError } from '../errors.ts'
-import { interruptible, interruptibleConnection, throwIfInterrupted } from '../interruptible.ts'
+import {
+  interruptible,
+  interruptibleConnection,
+  throwIfInterrupted,
+  windDown,
+} from '../interruptible.ts'
 import { GuardMiss } from '../restore/apply-plan.ts'
 import { asWorker } from '../restore/as-worker.ts'
 import { describeShape, hashPlan, readPlanLines } from '../restore/describe-plan.ts'
@@ -20,7 +25,6 @@ import {
   lockRoot,
   ROOT_LOCK_MS,
   readLockTimeout,
-  windDown,
 } from '../restore/restore-tenant.ts'
 import type { Actor, Services } from '../services.ts'
 import { restorePlanPath } from '../store/object-path.ts'

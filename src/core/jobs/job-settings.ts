@@ -1,6 +1,6 @@
 import { z } from 'zod'
 import type { Queryable } from '../database/database.ts'
-import { BackupError } from '../errors.ts'
+import { readSettings } from '../database/read-settings.ts'
 
 const JobSettings = z.object({
   /** Backups at the same time in one database, over all processes. */
@@ -11,16 +11,6 @@ const JobSettings = z.object({
 export type JobSettings = z.infer<typeof JobSettings>
 
 /** Reads the settings of the job machinery. Throws `not_configured` for a value that makes no sense. */
-export async function readJobSettings(database: Queryable): Promise<JobSettings> {
-  const { rows } = await database.query<{ settings: unknown }>(
-    `select coalesce(jsonb_object_agg(key, value), '{}') as settings from tenantkeep.settings
-     where key in ('max_concurrent_backups', 'time_budget_seconds')`,
-  )
-  const parsed = JobSettings.safeParse(rows[0]?.settings ?? {})
-  if (parsed.success) return parsed.data
-  const names = parsed.error.issues.map((issue) => issue.path.join('.')).join(', ')
-  throw new BackupError(
-    'not_configured',
-    `The setting ${names} in tenantkeep.settings has a value that can't be used. docs/operations.md lists what it may be.`,
-  )
+export function readJobSettings(database: Queryable): Promise<JobSettings> {
+  return readSettings(database, JobSettings)
 }

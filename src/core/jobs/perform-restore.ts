@@ -6,6 +6,7 @@ import type { RestoreProgress, RestoreResult } from '../restore/restore-result.t
 import { restoreTenant } from '../restore/restore-tenant.ts'
 import { undoRestore } from '../restore/undo-restore.ts'
 import type { Services } from '../services.ts'
+import { announceSoon } from '../watch/announce.ts'
 import { recordEvents } from './record-events.ts'
 import { completeRestoreRun, type RestoreRun } from './restore-run.ts'
 import { settleFromJournal } from './settle-restore.ts'
@@ -46,6 +47,8 @@ export async function performRestore(
     // Only the answer to the commit was lost, or the recording of the result failed.
     if (!run.task.dry_run && (await settleFromJournal(catalog, run))) return
     throw error
+  } finally {
+    if (!run.task.dry_run) await announceSoon(services)
   }
 }
 

@@ -1,6 +1,7 @@
 import { PgBoss } from 'pg-boss'
 import { z } from 'zod'
 import type { Database } from '../database/database.ts'
+import { UPKEEP_TASKS, type UpkeepTask } from './upkeep.ts'
 
 /** The schema that the migrations make for the queue. */
 const SCHEMA = 'tenantkeep_jobs'
@@ -38,8 +39,19 @@ export const SeedJob = z.object({
 })
 export type SeedJob = z.infer<typeof SeedJob>
 
-const Job = z.union([RestoreJob, SeedJob, BackupJob])
+/** A turn of one of the tasks of upkeep. */
+export const UpkeepJob = z.object({
+  runId: z.uuid(),
+  task: z.enum(UPKEEP_TASKS),
+  /** One tenant only. */
+  tenantId: z.string().min(1).optional(),
+})
+export type UpkeepJob = z.infer<typeof UpkeepJob>
+
+const Job = z.union([RestoreJob, SeedJob, UpkeepJob, BackupJob])
 type Job = z.infer<typeof Job>
+/** What takes one of the places for backups. */
+type PlacedJob = BackupJob | RestoreJob | SeedJob
 
 export interface ClaimedJob<Work extends Job = Job> {
   id: string
@@ -50,7 +62,7 @@ export interface ClaimedJob<Work extends Job = Job> {
 
 interface JobRequest {
   job: Job
-  /** How long it may take; decides who may claim it (see `claim`). */
+  /** How long it may take; decides who may claim it (see `claim`). Upkeep takes turns as long as there is time. */
   expectedSeconds: number
   /** Not to be claimed before so many seconds have passed. */
   afterSeconds?: number
@@ -58,6 +70,9 @@ interface JobRequest {
 
 /** Jobs that are not finished, seen from somebody who has only so much time. */
 interface QueueState {
+  /** Tasks of upkeep that wait, due or not; the other numbers are of backups and restores. */
+  upkeepWaiting: number
+  upkeepActive: number
   /** Waiting, due, and expected to fit. */
   ready: number
   /** Waiting and due, but expected to take longer than there is. */
@@ -70,14 +85,19 @@ interface QueueState {
 
 export interface JobQueue {
   /**
-   * Queues a job and gives its id; null where the same kind of backup of this tenant, or another restore
-   * of it, is queued or under way already.
+   * Queues a job and gives its id; null where the same kind of backup of this tenant, another restore
+   * of it, or the same task of upkeep is queued or under way already.
    */
   send(request: JobRequest): Promise<string | null>
   /** Queues many at once, passing over those that are queued or under way already. */
   sendAll(requests: readonly JobRequest[]): Promise<void>
-  /** The most urgent, then the longest job that is due and fits the seconds given; null where none is. */
-  claim(fitsSeconds?: number): Promise<ClaimedJob | null>
+  /**
+   * The most urgent, then the longest backup or restore that is due and fits the seconds given; null where
+   * none is.
+   */
+  claim(fitsSeconds?: number): Promise<ClaimedJob<PlacedJob> | null>
+  /** The first task of upkeep that is due, or a job of this one; null where none is. */
+  claimUpkeep(task?: UpkeepTask): Promise<ClaimedJob<UpkeepJob> | null>
   /** Says that the attempt is alive. False: it was taken for dead, and the job belongs to another now. */
   touch(claimed: ClaimedJob): Promise<boolean>
   /** The job is settled, well or badly. */
@@ -149,6 +169,9 @@ export async function withQueue<T>(
 export const TOUCH_EVERY_MS = (HEARTBEAT_SECONDS * 1_000) / 4
 
 function createJobQueue(boss: PgBoss, database: Database): JobQueue {
+  const fetch = async (range: { minPriority?: number; maxPriority?: number }) =>
+    (await boss.fetch<unknown>(QUEUE, { includeMetadata: true, ...range }))[0]
+
   return {
     send: (request) => boss.send(QUEUE, request.job, toOptions(request)),
 
@@ -163,21 +186,20 @@ function createJobQueue(boss: PgBoss, database: Database): JobQueue {
     },
 
     async claim(fitsSeconds) {
-      const fetch = async (range: { minPriority?: number; maxPriority?: number }) =>
-        (await boss.fetch<unknown>(QUEUE, { includeMetadata: true, ...range }))[0]
-      let found = await fetch(
-        fitsSeconds === undefined
-          ? {}
-          : {
-              minPriority: MANUAL_PRIORITY,
-              maxPriority: MANUAL_PRIORITY + Math.floor(fitsSeconds),
-            },
-      )
-      if (found === undefined && fitsSeconds !== undefined) {
-        found = await fetch({ maxPriority: Math.min(Math.floor(fitsSeconds), MANUAL_PRIORITY - 1) })
-      }
-      if (found === undefined) return null
-      return { id: found.id, retryCount: found.retryCount, job: Job.parse(found.data) }
+      if (fitsSeconds === undefined) return parseClaimed(Placed, await fetch({ minPriority: 0 }))
+      const fits = Math.floor(fitsSeconds)
+      const found =
+        (await fetch({ minPriority: MANUAL_PRIORITY, maxPriority: MANUAL_PRIORITY + fits })) ??
+        (await fetch({ minPriority: 0, maxPriority: Math.min(fits, MANUAL_PRIORITY - 1) }))
+      return parseClaimed(Placed, found)
+    },
+
+    async claimUpkeep(task) {
+      const range =
+        task === undefined
+          ? { maxPriority: -1 }
+          : { minPriority: upkeepPriority(task), maxPriority: upkeepPriority(task) }
+      return parseClaimed(UpkeepJob, await fetch(range))
     },
 
     async touch({ id, retryCount }) {
@@ -216,33 +238,78 @@ function createJobQueue(boss: PgBoss, database: Database): JobQueue {
     async state(fitsSeconds) {
       const { rows } = await database.query<QueueState>(
         `select
-           count(*) filter (where is_waiting and is_due and fits)::int as ready,
-           count(*) filter (where is_waiting and is_due and not fits)::int as "tooLong",
-           count(*) filter (where is_waiting and not is_due)::int as deferred,
-           count(*) filter (where not is_waiting)::int as active
+           count(*) filter (where not is_upkeep and is_waiting and is_due and fits)::int as ready,
+           count(*) filter (where not is_upkeep and is_waiting and is_due and not fits)::int as "tooLong",
+           count(*) filter (where not is_upkeep and is_waiting and not is_due)::int as deferred,
+           count(*) filter (where not is_upkeep and not is_waiting)::int as active,
+           count(*) filter (where is_upkeep and is_waiting)::int as "upkeepWaiting",
+           count(*) filter (where is_upkeep and not is_waiting)::int as "upkeepActive"
          from (
-           select state < 'active' as is_waiting, start_after <= now() as is_due,
+           select state < 'active' as is_waiting, start_after <= now() as is_due, priority < 0 as is_upkeep,
                   $2::int is null or priority % $3::int <= $2::int as fits
            from tenantkeep_jobs.job where name = $1 and state <= 'active'
          ) j`,
         [QUEUE, fitsSeconds === undefined ? null : Math.floor(fitsSeconds), MANUAL_PRIORITY],
       )
-      return rows[0] ?? { ready: 0, tooLong: 0, deferred: 0, active: 0 }
+      return (
+        rows[0] ?? {
+          ready: 0,
+          tooLong: 0,
+          deferred: 0,
+          active: 0,
+          upkeepWaiting: 0,
+          upkeepActive: 0,
+        }
+      )
     },
   }
 }
 
-function toOptions({ job, expectedSeconds, afterSeconds }: JobRequest) {
+const Placed = z.union([RestoreJob, SeedJob, BackupJob])
+
+function parseClaimed<Work extends Job>(
+  shape: z.ZodType<Work>,
+  found: { id: string; retryCount: number; data: unknown } | undefined,
+): ClaimedJob<Work> | null {
+  if (found === undefined) return null
+  return { id: found.id, retryCount: found.retryCount, job: shape.parse(found.data) }
+}
+
+/** Below every backup; the first task first. */
+function upkeepPriority(task: UpkeepTask): number {
+  return -1 - UPKEEP_TASKS.indexOf(task)
+}
+
+function toOptions(request: JobRequest) {
+  const { afterSeconds } = request
+  return {
+    ...toPlaceInQueue(request),
+    ...(afterSeconds === undefined ? {} : { startAfter: afterSeconds }),
+  }
+}
+
+function toPlaceInQueue({ job, expectedSeconds }: JobRequest) {
+  if (isUpkeep(job)) {
+    const { task, tenantId } = job
+    return {
+      singletonKey: tenantId === undefined ? `upkeep:${task}` : `upkeep:${task}:${tenantId}`,
+      priority: upkeepPriority(task),
+    }
+  }
   const kind = 'task' in job ? job.task : job.backupType
   const urgency = kind === 'daily_tenant' ? 0 : MANUAL_PRIORITY
   return {
     singletonKey: `${kind}:${job.tenantId}`,
     priority: urgency + Math.min(MANUAL_PRIORITY - 1, Math.ceil(expectedSeconds)),
-    ...(afterSeconds === undefined ? {} : { startAfter: afterSeconds }),
   }
 }
 
 /** Whether a job seeds a tenant; the others are backups and restores. */
 export function isSeed(job: Job): job is SeedJob {
   return 'task' in job && job.task === 'seed'
+}
+
+/** Whether a job is a task of upkeep; the others are backups, restores and seedings. */
+export function isUpkeep(job: Job): job is UpkeepJob {
+  return 'task' in job && job.task !== 'restore' && job.task !== 'seed'
 }

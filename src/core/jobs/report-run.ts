@@ -32,6 +32,8 @@ export interface RunReport {
   actor: { kind: string; label: string }
   summary: RunSummary
   tenants: TenantOutcome[]
+  /** The upkeep that followed it, which are runs of their own. */
+  upkeep: { task: string; run_id: string; status: RunReport['status'] }[]
   /** Of a manual backup under way: table, phase, rows done, rows total. */
   progress: unknown
 }
@@ -68,10 +70,15 @@ export async function reportRun(
     actorKind: string
     actorLabel: string
     progress: unknown
+    upkeep: RunReport['upkeep']
   }>(
     `select status, kind, ${isoTime('created_at')} as "createdAt", ${isoTime('finished_at')} as "finishedAt",
-            actor_kind as "actorKind", actor_label as "actorLabel", progress
-     from tenantkeep.runs
+            actor_kind as "actorKind", actor_label as "actorLabel", progress,
+            (select coalesce(jsonb_agg(jsonb_build_object('task', u.kind, 'run_id', u.id, 'status', u.status)
+                                       order by u.created_at, u.idempotency_key), '[]')
+             from tenantkeep.runs u
+             where u.request ->> 'daily_run_id' = r.id::text and u.created_at >= r.created_at) as upkeep
+     from tenantkeep.runs r
      where id = $1 and kind in ('daily_tenant', 'manual')
        and ($2::text[] is null or tenant_ids && $2::text[])`,
     [runId, tenantIds ?? null],
@@ -92,6 +99,7 @@ export async function reportRun(
     actor: { kind: run.actorKind, label: run.actorLabel },
     summary: summarize(tenants),
     tenants,
+    upkeep: isWhole ? run.upkeep : [],
     progress: isWhole || run.kind === 'manual' ? run.progress : {},
   }
 }

@@ -1,9 +1,12 @@
 import { BackupError } from '../errors.ts'
 import type { Actor, Services } from '../services.ts'
+import { chainUpkeep } from './chain-upkeep.ts'
 import { readJobSettings } from './job-settings.ts'
+import { withQueue } from './queue.ts'
 import { type RunReport, reportRun } from './report-run.ts'
 import { failRun } from './settle-run.ts'
 import { startDailyRun } from './start-run.ts'
+import { queueOpenUpkeep } from './upkeep-run.ts'
 import { workJobs } from './work-jobs.ts'
 
 /** What a call that answers somebody is told about its time. */
@@ -12,6 +15,8 @@ export interface CallTime {
   startedAt: Date
   /** How long it may work by itself, in milliseconds; the setting `time_budget_seconds` by default. */
   budgetMs?: number
+  /** What is still under way so long after the request is broken off. */
+  cancelAfterMs?: number
   /**
    * Has another process go on with what is left. Fails silently: the next call picks up what nobody
    * was told of.
@@ -30,7 +35,7 @@ const CANCEL_AFTER_MS = 50_000
 /**
  * Backs up every active tenant that has no complete daily backup of this day yet: by itself while the
  * budget lasts, the rest by the queue. Fired twice, it does nothing twice, and both calls report how
- * the tenants came out. Throws `not_configured`, `bucket_missing`, `bucket_public`, `store_unavailable`,
+ * the tenants came out. The upkeep that follows is queued, once a day. Throws `not_configured`, `bucket_missing`, `bucket_public`, `store_unavailable`,
  * `database_unavailable` before any work; a tenant that fails is in the report.
  */
 export async function runDailyBackup(
@@ -47,20 +52,31 @@ export async function runDailyBackup(
     await workJobs(services, { runId, until, finishBy: until, cancelAt })
     report = await reportRun(database, runId)
   }
-  if (report.summary.pending_tenants > 0) await time.wake()
+  if (report.status !== 'running') {
+    if ((await chainUpkeep(services)) > 0) {
+      await withQueue(database, (queue) => queueOpenUpkeep(database, queue))
+    }
+    report = await reportRun(database, runId)
+  }
+  const isUpkeepOpen = report.upkeep.some(({ status }) => status === 'running')
+  if (report.summary.pending_tenants > 0 || isUpkeepOpen) await time.wake()
   return report
 }
 
 /** Until when a call may begin something, and when it has to break off. */
 export async function planCall(
   services: Services,
-  { startedAt, budgetMs }: Pick<CallTime, 'startedAt' | 'budgetMs'>,
+  {
+    startedAt,
+    budgetMs,
+    cancelAfterMs = CANCEL_AFTER_MS,
+  }: Pick<CallTime, 'startedAt' | 'budgetMs' | 'cancelAfterMs'>,
 ) {
   const settings = await readJobSettings(services.tenants.catalog)
   const budget = budgetMs ?? settings.time_budget_seconds * 1_000
   return {
     until: new Date(startedAt.getTime() + budget),
-    cancelAt: new Date(startedAt.getTime() + Math.max(budget, CANCEL_AFTER_MS)),
+    cancelAt: new Date(startedAt.getTime() + Math.max(budget, cancelAfterMs)),
   }
 }
 

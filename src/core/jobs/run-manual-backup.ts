@@ -3,6 +3,8 @@ import { takeBackup } from '../backup/take-backup.ts'
 import { BackupError } from '../errors.ts'
 import type { Actor, Services } from '../services.ts'
 import { readJobSettings } from './job-settings.ts'
+import { signalAt } from './keep-alive.ts'
+import { describeFailure } from './may-try-again.ts'
 import { type BackupJob, type JobQueue, withQueue } from './queue.ts'
 import { recordProgress } from './record-progress.ts'
 import { type RunReport, reportRun } from './report-run.ts'
@@ -10,7 +12,7 @@ import { type CallTime, planCall, requireStore } from './run-daily-backup.ts'
 import { failRun, postponeTenant, settleTenant, startTenant } from './settle-run.ts'
 import { type Slots, withSlots } from './slots.ts'
 import { expectSeconds, startManualRun } from './start-run.ts'
-import { describeFailure, signalAt, toBackupInput } from './work-jobs.ts'
+import { toBackupInput } from './work-jobs.ts'
 
 export interface ManualBackupRequest extends CallTime {
   actor: Actor

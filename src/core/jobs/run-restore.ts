@@ -3,6 +3,7 @@ import type { BackupSource } from '../restore/backup-source.ts'
 import type { RestoreProgress } from '../restore/restore-result.ts'
 import type { Actor, Services } from '../services.ts'
 import { expectRestoreSeconds } from './expect-restore.ts'
+import { signalAt } from './keep-alive.ts'
 import { describeRestoreFailure, type PerformOptions, performRestore } from './perform-restore.ts'
 import { type JobQueue, withQueue } from './queue.ts'
 import { restoreCommand } from './restore-command.ts'
@@ -20,7 +21,6 @@ import { type CallTime, planCall } from './run-daily-backup.ts'
 import { takeSlot } from './run-manual-backup.ts'
 import { followRestoreRun } from './settle-restore.ts'
 import { withSlots } from './slots.ts'
-import { signalAt } from './work-jobs.ts'
 
 export interface RestoreCall {
   actor: Actor

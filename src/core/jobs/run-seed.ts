@@ -4,6 +4,7 @@ import { BackupError } from '../errors.ts'
 import type { Actor, Services } from '../services.ts'
 import { requireTemplateTenant } from '../tenants/find-template-tenant.ts'
 import { listTenants, type Tenant } from '../tenants/list-tenants.ts'
+import { signalAt } from './keep-alive.ts'
 import { describeRestoreFailure } from './perform-restore.ts'
 import { performSeed } from './perform-seed.ts'
 import { withQueue } from './queue.ts'
@@ -21,7 +22,7 @@ import {
   startSeedRun,
   startSeedTenant,
 } from './seed-run.ts'
-import { signalAt, workJobs } from './work-jobs.ts'
+import { workJobs } from './work-jobs.ts'
 import { queueOpenSeeds } from './work-seed.ts'
 
 export interface SeedCall {

@@ -1,7 +1,8 @@
 import type { Database } from '../database/database.ts'
-import { isSeed, type JobQueue } from './queue.ts'
+import { isSeed, isUpkeep, type JobQueue } from './queue.ts'
 import { forgetSamples, settleDeadRestore, settleDeadRestores } from './settle-restore.ts'
 import { queueOpenTenants } from './start-run.ts'
+import { failUpkeepRun, queueOpenUpkeep } from './upkeep-run.ts'
 import { queueOpenSeeds, settleDeadSeed } from './work-seed.ts'
 
 /** How a tenant came out of a run. */
@@ -132,28 +133,31 @@ export async function failRun(
   await closeRun(database, runId)
 }
 
+const EVERY_WORKER_DIED = {
+  code: 'backup_timed_out',
+  message:
+    'Every attempt ended with its process, most likely for lack of time or memory. Run `npm run worker` on a machine without such limits.',
+}
+
 /**
  * Puts right what dead processes left behind: jobs of dead workers are freed, tenants whose every
  * worker died are failed, those whose backup exists are settled, open ones without a job are queued
  * again, and runs without an open tenant are closed; restores whose process died are settled from the
- * journal. Every process that works on jobs begins with it.
+ * journal, and upkeep that is open goes back to the queue. Every process that works on jobs begins with it.
  */
 export async function reconcileRuns(database: Database, queue: JobQueue): Promise<void> {
   await queue.supervise()
   for (const job of await queue.takeDead()) {
-    if (isSeed(job)) await settleDeadSeed(database, job)
+    if (isUpkeep(job)) await failUpkeepRun(database, job.runId, EVERY_WORKER_DIED)
+    else if (isSeed(job)) await settleDeadSeed(database, job)
     else if ('task' in job) await settleDeadRestore(database, job)
-    else
+    else {
       await settleTenant(
         database,
         { runId: job.runId, tenantId: job.tenantId, kind: job.backupType },
-        {
-          status: 'failed',
-          code: 'backup_timed_out',
-          message:
-            'Every attempt ended with its process, most likely for lack of time or memory. Run `npm run worker` on a machine without such limits.',
-        },
+        { status: 'failed', ...EVERY_WORKER_DIED },
       )
+    }
   }
   const { rows } = await database.query<{
     runId: string
@@ -185,5 +189,6 @@ export async function reconcileRuns(database: Database, queue: JobQueue): Promis
   for (const { id } of finished) await closeRun(database, id)
   await settleDeadRestores(database)
   await queueOpenSeeds(database, queue)
+  await queueOpenUpkeep(database, queue)
   await forgetSamples(database)
 }

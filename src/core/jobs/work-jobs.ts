@@ -3,22 +3,28 @@ import { takeBackup } from '../backup/take-backup.ts'
 import type { Database } from '../database/database.ts'
 import { BackupError } from '../errors.ts'
 import type { Actor, Services } from '../services.ts'
+import { chainUpkeep } from './chain-upkeep.ts'
 import { type JobSettings, readJobSettings } from './job-settings.ts'
+import { keepAlive } from './keep-alive.ts'
+import { describeFailure, mayTryAgain } from './may-try-again.ts'
 import { describeRestoreFailure, performRestore } from './perform-restore.ts'
+import { performUpkeep } from './perform-upkeep.ts'
 import {
   type BackupJob,
   type ClaimedJob,
   isSeed,
+  isUpkeep,
   type JobQueue,
   type RestoreJob,
   type SeedJob,
-  TOUCH_EVERY_MS,
+  type UpkeepJob,
   withQueue,
 } from './queue.ts'
 import { recordProgress } from './record-progress.ts'
 import { failRestoreRun, findRestoreRun } from './restore-run.ts'
 import { postponeTenant, reconcileRuns, settleTenant, startTenant } from './settle-run.ts'
 import { type Slot, type Slots, withSlots } from './slots.ts'
+import { queueOpenUpkeep } from './upkeep-run.ts'
 import { attemptSeed } from './work-seed.ts'
 
 export interface WorkOptions {
@@ -28,11 +34,14 @@ export interface WorkOptions {
   finishBy?: Date
   /** Backups still under way are cancelled and queued again: the end of this process is near. */
   cancelAt?: Date
-  /** Backups at the same time in this process; the setting `max_concurrent_backups` bounds all together. */
+  /**
+   * Backups at the same time in this process; the setting `max_concurrent_backups` bounds all together. One
+   * task of upkeep goes on beside them.
+   */
   concurrency?: number
   /** Claims no more jobs; those under way are finished. */
   signal?: AbortSignal
-  /** Ends as soon as this run has nothing left that can be done now. */
+  /** Ends as soon as this run has nothing left that can be done now; upkeep is left to others. */
   runId?: string
 }
 
@@ -44,14 +53,16 @@ export interface WorkReport {
 }
 
 export const DEFAULT_CONCURRENCY = 4
-/** An attempt that failed with an error which may pass is repeated up to this many times in all. */
-const MAX_ATTEMPTS = 4
 const POLL_MS = 1_000
 const SUPERVISE_EVERY_MS = 30_000
 const RECONNECT_MS = 5_000
+/** So long a task of upkeep goes on before another has its turn. */
+const UPKEEP_TURN_MS = 600_000
+/** With less time than that a task is not begun. */
+const SHORTEST_TURN_MS = 5_000
 
 /**
- * Works on queued backups and restores, side by side with any number of other processes, and may be started twice.
+ * Works on queued backups, restores and upkeep, side by side with any number of other processes, and may be started twice.
  * First it puts right what dead processes left behind. Throws `database_unavailable` where the queue
  * can't be reached (a worker without an end waits instead); what happens to a single backup is recorded
  * and thrown to nobody.
@@ -72,9 +83,15 @@ export async function workJobs(services: Services, options: WorkOptions): Promis
 async function workOnce(services: Services, options: WorkOptions): Promise<WorkReport> {
   const database = services.tenants.catalog
   return withQueue(database, async (queue) => {
-    await reconcileRuns(database, queue)
+    await putRight(services, queue)
     return withSlots(database, (slots) => work({ services, database, queue, slots, options }))
   })
+}
+
+/** What dead processes left behind, and what follows a daily run that has ended. */
+async function putRight(services: Services, queue: JobQueue): Promise<void> {
+  await reconcileRuns(services.tenants.catalog, queue)
+  if ((await chainUpkeep(services)) > 0) await queueOpenUpkeep(services.tenants.catalog, queue)
 }
 
 interface Workplace {
@@ -88,12 +105,14 @@ interface Workplace {
 async function work(place: Workplace): Promise<WorkReport> {
   const { database, queue, options } = place
   const concurrency = options.concurrency ?? DEFAULT_CONCURRENCY
-  const underWay = new Set<Promise<void>>()
+  const backups = new Set<Promise<void>>()
+  const upkeep = new Set<Promise<void>>()
+  const everything = () => new Set([...backups, ...upkeep])
   let settings = await readJobSettings(database)
   let supervisedAt = Date.now()
   let settled = 0
 
-  const start = (claimed: ClaimedJob, slot: Slot) => {
+  const start = (claimed: ClaimedJob, among: Set<Promise<void>>, slot?: Slot) => {
     const done = workJob(place, claimed)
       .then((isSettled) => {
         if (isSettled) settled += 1
@@ -105,37 +124,48 @@ async function work(place: Workplace): Promise<WorkReport> {
           'job not recorded',
         )
       })
-      .then(() => slot.release())
+      .then(() => slot?.release())
       .catch(() => {})
-      .finally(() => underWay.delete(done))
-    underWay.add(done)
+      .finally(() => among.delete(done))
+    among.add(done)
   }
 
   try {
     while (mayClaim(options)) {
       if (Date.now() - supervisedAt > SUPERVISE_EVERY_MS) {
         supervisedAt = Date.now()
-        await reconcileRuns(database, queue)
+        await putRight(place.services, queue)
         settings = await readJobSettings(database)
       }
-      const claimed = underWay.size < concurrency ? await claim(place, settings) : null
+      const claimed = backups.size < concurrency ? await claim(place, settings) : null
       if (claimed !== null) {
-        start(claimed.job, claimed.slot)
+        start(claimed.job, backups, claimed.slot)
         continue
       }
-      if (underWay.size === 0 && (await isOver(place))) break
-      await pause(underWay, options)
+      const task = upkeep.size === 0 && hasTurn(options) ? await queue.claimUpkeep() : null
+      if (task !== null) {
+        start(task, upkeep)
+        continue
+      }
+      if (backups.size + upkeep.size === 0 && (await isOver(place))) break
+      await pause(everything(), options)
     }
   } finally {
-    await Promise.all(underWay)
+    await Promise.all(everything())
   }
-  const { ready, tooLong, deferred, active } = await queue.state()
-  return { settled, left: ready + tooLong + deferred + active }
+  const { ready, tooLong, deferred, active, upkeepWaiting, upkeepActive } = await queue.state()
+  return { settled, left: ready + tooLong + deferred + active + upkeepWaiting + upkeepActive }
 }
 
 function mayClaim({ until, signal }: WorkOptions): boolean {
   if (signal?.aborted === true) return false
   return until === undefined || Date.now() < until.getTime()
+}
+
+/** Whether there is time for a turn of upkeep, and it is this process' business. */
+function hasTurn({ runId, until }: WorkOptions): boolean {
+  if (runId !== undefined) return false
+  return until === undefined || until.getTime() - Date.now() >= SHORTEST_TURN_MS
 }
 
 async function claim({ queue, slots, options }: Workplace, settings: JobSettings) {
@@ -158,13 +188,19 @@ function secondsLeft({ finishBy }: WorkOptions): number | undefined {
 }
 
 /** Whether a process that has nothing under way should stop waiting for more. */
-async function isOver({ database, queue, options }: Workplace): Promise<boolean> {
+async function isOver({ services, database, queue, options }: Workplace): Promise<boolean> {
   if (options.runId !== undefined && !(await isRunOpen(database, options.runId))) return true
   // A worker without an end waits for whatever comes.
   if (options.until === undefined && options.runId === undefined) return false
-  const { ready, deferred, active } = await queue.state(secondsLeft(options))
+  const state = await queue.state(secondsLeft(options))
+  const { ready, deferred, active } = state
   // Who answers a request waits for others, but not for the next attempt of what failed.
-  return options.runId === undefined ? ready + deferred === 0 : ready + active === 0
+  if (options.runId !== undefined) return ready + active === 0
+  if (ready + deferred > 0 || (hasTurn(options) && state.upkeepWaiting > 0)) return false
+  // The last backup of the night was perhaps done here a moment ago.
+  if ((await chainUpkeep(services)) === 0) return true
+  await queueOpenUpkeep(database, queue)
+  return false
 }
 
 async function isRunOpen(database: Database, runId: string): Promise<boolean> {
@@ -193,10 +229,24 @@ async function pause(
 /** Does one job. True when it is settled, false when another attempt will follow. */
 async function workJob(place: Workplace, claimed: ClaimedJob): Promise<boolean> {
   const { job } = claimed
+  if (isUpkeep(job)) return workUpkeep(place, { ...claimed, job })
   if (isSeed(job)) return workSeed(place, { ...claimed, job })
   return 'task' in job
     ? workRestore(place, { ...claimed, job })
     : workBackup(place, { ...claimed, job })
+}
+
+async function workUpkeep(
+  { services, queue, options }: Workplace,
+  claimed: ClaimedJob<UpkeepJob>,
+): Promise<boolean> {
+  const until = Math.min(options.until?.getTime() ?? Infinity, Date.now() + UPKEEP_TURN_MS)
+  return performUpkeep(services, queue, claimed, {
+    until: new Date(until),
+    cancelAt: options.cancelAt,
+    // What is due is worked out anew each time, so that it can stop at once.
+    signal: options.signal,
+  })
 }
 
 async function workBackup(place: Workplace, claimed: ClaimedJob<BackupJob>): Promise<boolean> {
@@ -209,7 +259,7 @@ async function workBackup(place: Workplace, claimed: ClaimedJob<BackupJob>): Pro
     return false
   }
 
-  using life = keepAlive(queue, claimed, options)
+  using life = keepAlive(queue, claimed, { cancelAt: options.cancelAt })
   const progress = recordProgress(database, claimed.job)
   try {
     const { backup } = await takeBackup(services, {
@@ -264,7 +314,7 @@ async function workRestore(place: Workplace, claimed: ClaimedJob<RestoreJob>): P
     await queue.finish(claimed)
     return false
   }
-  using life = keepAlive(queue, claimed, options)
+  using life = keepAlive(queue, claimed, { cancelAt: options.cancelAt })
   try {
     await performRestore(services, run, { signal: life.signal })
   } catch (error) {
@@ -284,42 +334,9 @@ async function workRestore(place: Workplace, claimed: ClaimedJob<RestoreJob>): P
   return true
 }
 
-function mayTryAgain(queue: JobQueue, claimed: ClaimedJob, code: string): boolean {
-  if (!queue.hasAttemptsLeft(claimed)) return false
-  // A tenant that is being restored may be busy for long, and who stops a process means no tenant. Running
-  // out of time does count: a tenant that never fits must end as failed, with that reason.
-  if (code === 'tenant_busy' || code === 'backup_cancelled') return true
-  return claimed.retryCount + 1 < MAX_ATTEMPTS
-}
-
-/** Heartbeats for as long as the attempt lasts; its signal ends the backup when the job or the time is lost. */
-function keepAlive(queue: JobQueue, claimed: ClaimedJob, { cancelAt }: WorkOptions) {
-  const taken = new AbortController()
-  const beat = setInterval(() => {
-    queue.touch(claimed).then(
-      (isOurs) => {
-        if (!isOurs) taken.abort()
-      },
-      // The database is away for a moment; the next beat will tell.
-      () => {},
-    )
-  }, TOUCH_EVERY_MS)
-  return {
-    signal:
-      cancelAt === undefined ? taken.signal : AbortSignal.any([taken.signal, signalAt(cancelAt)]),
-    wasTaken: () => taken.signal.aborted,
-    [Symbol.dispose]: () => clearInterval(beat),
-  }
-}
-
 /** What a job asks of `takeBackup`. */
 export function toBackupInput({ runId, tenantId, backupType, name, note, tags }: BackupJob) {
   return { runId, tenantId, backupType, name: name ?? null, note: note ?? null, tags: tags ?? [] }
-}
-
-/** A signal that aborts at this moment. */
-export function signalAt(moment: Date): AbortSignal {
-  return AbortSignal.timeout(Math.max(1, moment.getTime() - Date.now()))
 }
 
 async function readActor(database: Database, runId: string): Promise<Actor> {
@@ -330,25 +347,10 @@ async function readActor(database: Database, runId: string): Promise<Actor> {
   return rows[0] ?? { kind: 'system', id: null, label: 'system' }
 }
 
-export function describeFailure(error: unknown): {
-  code: string
-  message: string
-  canRetry: boolean
-} {
-  if (error instanceof BackupError) {
-    return { code: error.code, message: error.message, canRetry: error.canRetry }
-  }
-  return {
-    code: 'internal',
-    message: 'An unexpected error ended the backup; the log of the functions has it.',
-    canRetry: false,
-  }
-}
-
 function codeOf(error: unknown): string {
   return error instanceof BackupError ? error.code : 'internal'
 }
 
 function idsOf({ job }: ClaimedJob) {
-  return { run_id: job.runId, tenant_id: job.tenantId }
+  return { run_id: job.runId, ...(job.tenantId === undefined ? {} : { tenant_id: job.tenantId }) }
 }

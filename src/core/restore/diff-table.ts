@@ -101,7 +101,8 @@ async function markRows(
   choices: DiffChoices,
 ): Promise<void> {
   if (table.shared.primaryKey.length === 0) {
-    await (choices.isScoped ? diffByScopedLine : diffByLine)(session, table, choices)
+    if (choices.isScoped) await diffByScopedLine(session, table)
+    else await diffByLine(session, table, choices)
     return
   }
   if (choices.isScoped) {
@@ -191,11 +192,7 @@ async function diffByLine(
 }
 
 /** An undo: as many equal lines as the restore inserted go, as many as it deleted come back. */
-async function diffByScopedLine(
-  session: Queryable,
-  table: StagedTable,
-  _choices: DiffChoices,
-): Promise<void> {
+async function diffByScopedLine(session: Queryable, table: StagedTable): Promise<void> {
   const lines = numberedLines(table)
   const wanted = (digest: 'before' | 'after', action: string) =>
     `(select count(*) from ${SCOPE} as c
@@ -371,7 +368,8 @@ function isInScope(table: StagedTable, alias: string, action?: 'insert'): string
     where c.table_no = ${table.index} and c.key = ${keyOf(table.shared, alias)}${done})`
 }
 
-async function addLiveRows(
+/** Adds live rows of the tenant to the staged ones, with their own values and their place. */
+export async function addLiveRows(
   session: Queryable,
   table: StagedTable,
   given: { action: 'before' | 'delete'; rowNumber: string | null; with?: string; from: string },

@@ -32,6 +32,16 @@ export function findSchemaChanges(
   return changes
 }
 
+/** Names of the columns of one table whose type is another now. */
+export function changedTypesOf(changes: readonly SchemaChange[], label: string): Set<string> {
+  const prefix = `changed_type:${label}.`
+  return new Set(
+    changes
+      .filter(({ name }) => name.startsWith(prefix))
+      .map(({ name }) => name.slice(prefix.length)),
+  )
+}
+
 function droppedTable(table: SummaryTable): SchemaChange {
   return {
     name: `dropped_table:${table.name}`,

@@ -26,13 +26,19 @@ import {
   type StagedTable,
   settleUpdates,
 } from './diff-table.ts'
-import { findSchemaChanges } from './find-schema-changes.ts'
+import { changedTypesOf, findSchemaChanges } from './find-schema-changes.ts'
 import { type Constraints, readConstraints } from './read-constraints.ts'
 import { type Resolution, resolveChoices } from './resolve-choices.ts'
 import type { Blocker, RestoreProgress, SchemaChange, TableResult } from './restore-result.ts'
 import type { RestoreInput, Undo } from './restore-tenant.ts'
-import { CREATE_LINES, createStagedTable, loadStagedRows, sharedTable } from './stage-table.ts'
-import { ACTION, ROW, stagedName } from './staged-table.ts'
+import {
+  CREATE_LINES,
+  createStaging,
+  loadStagedRows,
+  readFunctionOwner,
+  requireOwnRows,
+} from './stage-table.ts'
+import { ACTION } from './staged-table.ts'
 
 export interface Look {
   snapshot: Snapshot
@@ -222,34 +228,15 @@ class Looker {
     const live = index === undefined ? undefined : snapshot.tables[index]
     if (backup === undefined || live === undefined || index === undefined) return undefined
 
-    const staged = stagedName(index)
-    const shared = sharedTable(live, backup)
     const rowsLive = snapshot.census.get(label) ?? 0
-    const table: StagedTable = {
-      live,
-      shared,
-      staged,
-      index,
-      rowsInBackup: backup.rows,
-      rowsLive,
-      rowsEqual: 0,
-      nextRow: backup.rows + 1,
-    }
-    await connection.query(
-      `${createStagedTable(live, staged.replace('pg_temp.', ''))};
-       grant select on ${staged} to ${quoteIdentifier(functionOwner)}`,
-    )
+    const table = await createStaging(connection, { live, backup, index, rowsLive, functionOwner })
     const choices = await this.#choose(table, given.isForced)
     await loadStagedRows(connection, {
       source: this.#input.source,
       backup,
-      shared,
-      staged,
-      changedTypes: new Set(
-        given.schemaChanges
-          .filter(({ name }) => name.startsWith(`changed_type:${label}.`))
-          .map(({ name }) => name.slice(`changed_type:${label}.`.length)),
-      ),
+      shared: table.shared,
+      staged: table.staged,
+      changedTypes: changedTypesOf(given.schemaChanges, label),
       hasChanged:
         !this.#input.source.isPlainJson &&
         backup.fingerprint !== snapshot.columnFingerprints.get(label),
@@ -457,44 +444,6 @@ function isEqual(table: SummaryTable, live: { rows: number; rawSha256: string[] 
   )
 }
 
-/** Keys twice, keys that are null, rows that name another tenant: no backup of this tenant holds such. */
-async function requireOwnRows(
-  session: Queryable,
-  table: StagedTable,
-  constraints: Constraints,
-): Promise<void> {
-  const { live, shared, staged } = table
-  const key = shared.primaryKey.map(({ name }) => quoteIdentifier(name))
-  if (key.length > 0) {
-    const { rows } = await session.query(
-      `select from ${staged} group by ${key.join(', ')}
-       having count(*) > 1 or num_nulls(${key.join(', ')}) > 0 limit 1`,
-    )
-    if (rows.length > 0) {
-      throw new BackupError('backup_damaged', `${live.label} holds a key twice, or an empty one.`, {
-        details: { table: live.label },
-      })
-    }
-  }
-  // Where a row is owned by another row, its policy judges it when it is written.
-  const isOwnedByColumn =
-    (live.class === 'root' || live.class === 'direct') &&
-    !constraints.edges.some(({ label }) => label === live.label) &&
-    !live.rowExpression.includes('tenantkeep.current_tenants()')
-  if (!isOwnedByColumn) return
-  const { rows } = await session.query<{ count: string }>(
-    `select count(*) from ${staged} as ${quoteIdentifier(live.name)}
-     where ${ROW} <= ${table.rowsInBackup} and (${live.rowExpression}) is not true`,
-  )
-  const count = Number(rows[0]?.count)
-  if (count === 0) return
-  throw new BackupError(
-    'row_outside_tenant',
-    `${count} rows of ${live.label} in this backup name another tenant. Nothing was written.`,
-    { details: { table: live.label, count } },
-  )
-}
-
 /** Columns whose change moves a row: unique values, and what leads to its owner, or what it leads to. */
 function movingColumns(table: StagedTable, { uniqueKeys, edges }: Constraints): Set<string> {
   const { label } = table.live
@@ -517,17 +466,6 @@ async function readReturning(session: Queryable, { undo }: LookInput): Promise<S
     [undo.restoreId],
   )
   return new Set(rows.map(({ label }) => label))
-}
-
-/** Whose rights the definer functions have. */
-export async function readFunctionOwner(session: Queryable): Promise<string> {
-  const { rows } = await session.query<{ owner: string }>(
-    `select pg_catalog.pg_get_userbyid(p.proowner) as owner from pg_catalog.pg_proc p
-     where p.oid = 'tenantkeep.census(text)'::regprocedure`,
-  )
-  const [owner] = rows
-  if (owner === undefined) throw new BackupError('schema_missing', 'tenantkeep.census is missing.')
-  return owner.owner
 }
 
 /** Whether a person administers the tenant at this moment; true for everybody who is not asked that. */

@@ -2,7 +2,13 @@ import { createHash, type Hash } from 'node:crypto'
 import { createReadStream } from 'node:fs'
 import { basename } from 'node:path'
 import type { BackupWarning } from '../backup/backup-record.ts'
-import { type SummaryContent, type SummaryPart, type SummaryTable, sum } from '../backup/summary.ts'
+import {
+  type SummaryContent,
+  type SummaryPart,
+  type SummaryTable,
+  sum,
+  totalsOf,
+} from '../backup/summary.ts'
 import { BackupError } from '../errors.ts'
 import { interruptibleBytes, throwIfInterrupted } from '../interruptible.ts'
 import type { ProtectedTable } from '../tables/protected-table.ts'
@@ -322,12 +328,7 @@ function summarise(
     postgres_version: 'unknown',
     schema_fingerprint: 'unknown',
     tables,
-    totals: {
-      tables: tables.length,
-      rows: sum(tables, 'rows'),
-      raw_bytes: sum(tables, 'raw_bytes'),
-      stored_bytes: sum(tables, 'stored_bytes'),
-    },
+    totals: totalsOf(tables),
     gaps: [],
     warnings: [...warnings],
     name: null,

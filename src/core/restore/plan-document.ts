@@ -203,10 +203,11 @@ export async function loadPlan(
 ): Promise<RestorePlan> {
   const { path } = given
   if (!path.startsWith(tenantPrefix(given.tenantId))) throw damaged(path, 'is of another tenant')
-  const stored = await readBounded(store, { path, maxBytes: MAX_STORED_BYTES }, signal)
-  if (hash('sha256', stored, 'hex') !== given.sha256) {
+  const prove = (body: Buffer) => {
+    if (hash('sha256', body, 'hex') === given.sha256) return
     throw damaged(path, 'is not the one that the journal names: it was changed or replaced')
   }
+  const stored = await readBounded(store, { path, maxBytes: MAX_STORED_BYTES, prove }, signal)
   const { digest, newlines, linesBytes, trailer } = await split(stored, path, signal)
   const { signature, ...content } = parseTrailer(trailer, path)
   checkSignature(content, signature, signingKeys, 'plan')

@@ -110,15 +110,13 @@ class Resolver {
       ]),
     )
     if (rows.length === 0) return
-    const isAdoptable = this.#isAdoptable(table, key)
-    const unowned = isAdoptable ? rows.filter((row) => !row.is_owned) : []
+    const adoptable = isAdoptable(table, key, this.#plan.constraints)
+    const unowned = adoptable ? rows.filter((row) => !row.is_owned) : []
     await this.#release(
       table,
       unowned.map((row) => [row.holder_tableoid, row.holder_ctid, row.holder_xmin] as const),
     )
-    const taken = new Set(
-      rows.filter((row) => row.is_owned || !isAdoptable).map((row) => row.row_no),
-    )
+    const taken = new Set(rows.filter((row) => row.is_owned || !adoptable).map((row) => row.row_no))
     if (taken.size === 0) return
     const { on_taken: choice } = this.#plan.options
     if (choice === 'fail') {
@@ -157,20 +155,6 @@ class Resolver {
         `${taken.size} rows were passed over: ${key.name} is held by another row now.`,
       )
     }
-  }
-
-  /** A row that nobody owns may go where the very same row comes back, and nothing refers to it otherwise. */
-  #isAdoptable(table: StagedTable, key: UniqueKey): boolean {
-    const { foreignKeys } = this.#plan.constraints
-    const isIdentity = key.isPrimary || table.live.primaryKey.length === 0
-    const own = [...key.columns].sort().join()
-    return (
-      isIdentity &&
-      foreignKeys.every(
-        ({ parentLabel, parentColumns }) =>
-          parentLabel !== key.label || [...parentColumns].sort().join() === own,
-      )
-    )
   }
 
   /** Rows that nobody owns now, and that their owner's return would make the tenant's. */
@@ -469,6 +453,23 @@ class Resolver {
   #warn(table: string, message: string): void {
     this.#warnings.set(`${table} ${message}`, { table, message })
   }
+}
+
+/** A row that nobody owns may go where the very same row comes back, and nothing refers to it otherwise. */
+export function isAdoptable(
+  table: StagedTable,
+  key: UniqueKey,
+  { foreignKeys }: Pick<Constraints, 'foreignKeys'>,
+): boolean {
+  const isIdentity = key.isPrimary || table.live.primaryKey.length === 0
+  const own = [...key.columns].sort().join()
+  return (
+    isIdentity &&
+    foreignKeys.every(
+      ({ parentLabel, parentColumns }) =>
+        parentLabel !== key.label || [...parentColumns].sort().join() === own,
+    )
+  )
 }
 
 function describeAccessChange(change: RestoreResult['accessChanges'][number]): Blocker {

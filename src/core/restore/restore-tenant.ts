@@ -1,5 +1,4 @@
 import { randomUUID } from 'node:crypto'
-import { setTimeout as sleep } from 'node:timers/promises'
 import { recordCrashes } from '../backup/backup-record.ts'
 import { explainFailure } from '../backup/explain-failure.ts'
 import { confineSession } from '../backup/read-snapshot.ts'
@@ -7,7 +6,13 @@ import type { SafetyBackup } from '../backup/take-safety-backup.ts'
 import type { Connection, Queryable } from '../database/database.ts'
 import { hasSqlstate, sqlstateOf } from '../database/sqlstates.ts'
 import { BackupError } from '../errors.ts'
-import { interruptible, interruptibleConnection, throwIfInterrupted } from '../interruptible.ts'
+import {
+  interruptible,
+  interruptibleConnection,
+  throwIfInterrupted,
+  windDown,
+} from '../interruptible.ts'
+import { logPhase } from '../log.ts'
 import type { Actor, Services } from '../services.ts'
 import { restorePlanPath } from '../store/object-path.ts'
 import { digestFingerprints, readTableFingerprints } from '../tables/read-fingerprint.ts'
@@ -80,7 +85,6 @@ export interface UndoneRows {
 export const LOOKS = 3
 /** Writers in flight are waited for once, at the tenant's own row. */
 export const ROOT_LOCK_MS = 5_000
-const WIND_DOWN_MS = 5_000
 const RECORD_FAILURE_MS = 70_000
 
 /** What the look would have found: if the proof finds it, somebody wrote in between, and a new look settles it. */
@@ -131,6 +135,28 @@ export async function runRestore(
     safety: undefined,
     result: undefined,
   }
+  const { tenantId, runId, isDryRun, source } = input
+  return logPhase(
+    services.log,
+    undo === undefined ? 'restore' : 'undo',
+    { tenantId, runId, dryRun: isDryRun, backupId: source.backupId, restoreId: attempt.restoreId },
+    () => attemptRestore(services, input, undo, attempt),
+    ({ tables }) => ({
+      tables: tables.length,
+      rows: tables.reduce(
+        (all, { inserted, updated, deleted }) => all + inserted + updated + deleted,
+        0,
+      ),
+    }),
+  )
+}
+
+async function attemptRestore(
+  services: Services,
+  input: RestoreInput,
+  undo: Undo | undefined,
+  attempt: Attempt,
+): Promise<RestoreResult> {
   const { signal, tenantId, source } = input
   try {
     throwIfInterrupted(signal)
@@ -218,23 +244,27 @@ async function prepare(
   const tables = [...look.tables.values()]
   const path = restorePlanPath(tenantId, safety.stamp)
   await connection.query('begin read only; set local role tenantkeep_operator')
-  const plan = await storePlan(services, {
-    path,
-    header: {
-      restore_id: attempt.restoreId,
-      organization_id: tenantId,
-      backup_id: source.backupId,
-      safety_backup_id: safety.id,
-      plan_hash: look.planHash,
-      options,
-      tables: tables.map((table) => ({
-        ...describeShape(table),
-        ...countsOf(look, table.live.label),
-      })),
+  const { signingKeys } = services
+  const plan = await storePlan(
+    { store: safety.store, signingKeys },
+    {
+      path,
+      header: {
+        restore_id: attempt.restoreId,
+        organization_id: tenantId,
+        backup_id: source.backupId,
+        safety_backup_id: safety.id,
+        plan_hash: look.planHash,
+        options,
+        tables: tables.map((table) => ({
+          ...describeShape(table),
+          ...countsOf(look, table.live.label),
+        })),
+      },
+      lines: readPlanLines(connection, signal),
+      signal,
     },
-    lines: readPlanLines(connection, signal),
-    signal,
-  })
+  )
   await connection.query('commit')
   attempt.isRecorded = true
   await interruptible(
@@ -583,18 +613,4 @@ async function recordFailed(
     )
   }
   return undefined
-}
-
-/** An interrupted attempt is over when its session is closed, so that the tenant is free again. */
-export async function windDown<T>(work: Promise<T>, signal: AbortSignal | undefined): Promise<T> {
-  try {
-    return await interruptible(work, signal)
-  } catch (error) {
-    const isOver = work.then(
-      () => {},
-      () => {},
-    )
-    await Promise.race([isOver, sleep(WIND_DOWN_MS, undefined, { ref: false })])
-    throw error
-  }
 }

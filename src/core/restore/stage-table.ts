@@ -2,7 +2,7 @@ import { Readable } from 'node:stream'
 import { pipeline } from 'node:stream/promises'
 import type { SummaryTable } from '../backup/summary.ts'
 import { blankFraming } from '../backup/unpack-part.ts'
-import type { Connection } from '../database/database.ts'
+import type { Connection, Queryable } from '../database/database.ts'
 import { sqlstateOf } from '../database/sqlstates.ts'
 import { BackupError } from '../errors.ts'
 import { interruptible } from '../interruptible.ts'
@@ -10,7 +10,9 @@ import { decodeSelect, RAW_LINES, writtenColumns } from '../tables/encode-rows.t
 import type { Column, ProtectedTable } from '../tables/protected-table.ts'
 import { quoteIdentifier, quoteLiteral } from '../tables/quote-identifier.ts'
 import type { BackupSource } from './backup-source.ts'
-import { ACTION, CTID, ROW, TABLEOID, XMIN } from './staged-table.ts'
+import type { StagedTable } from './diff-table.ts'
+import type { Constraints } from './read-constraints.ts'
+import { ACTION, CTID, ROW, stagedName, TABLEOID, XMIN } from './staged-table.ts'
 
 export const LINES = 'pg_temp.tenantkeep_restore_lines'
 const COPY_CHUNK_BYTES = 256 * 1024
@@ -46,6 +48,47 @@ export function createStagedTable(live: ProtectedTable, staged: string): string 
     select ${columns.join(', ')}, null::bigint as ${ROW}, null::text as ${ACTION},
       null::oid as ${TABLEOID}, null::tid as ${CTID}, null::xid as ${XMIN}
     ${live.from} with no data`
+}
+
+/** Makes the staging table of one table, readable for the definer functions, whose owner is given. */
+export async function createStaging(
+  connection: Connection,
+  given: {
+    live: ProtectedTable
+    backup: SummaryTable
+    /** Its place in the order of ownership. */
+    index: number
+    rowsLive: number
+    functionOwner: string
+  },
+): Promise<StagedTable> {
+  const { live, backup, index, rowsLive, functionOwner } = given
+  const staged = stagedName(index)
+  await connection.query(
+    `${createStagedTable(live, staged.replace('pg_temp.', ''))};
+     grant select on ${staged} to ${quoteIdentifier(functionOwner)}`,
+  )
+  return {
+    live,
+    shared: sharedTable(live, backup),
+    staged,
+    index,
+    rowsInBackup: backup.rows,
+    rowsLive,
+    rowsEqual: 0,
+    nextRow: backup.rows + 1,
+  }
+}
+
+/** Who the definer functions run as. To be called as the worker. */
+export async function readFunctionOwner(session: Queryable): Promise<string> {
+  const { rows } = await session.query<{ owner: string }>(
+    `select pg_catalog.pg_get_userbyid(p.proowner) as owner from pg_catalog.pg_proc p
+     where p.oid = 'tenantkeep.census(text)'::regprocedure`,
+  )
+  const [owner] = rows
+  if (owner === undefined) throw new BackupError('schema_missing', 'tenantkeep.census is missing.')
+  return owner.owner
 }
 
 export interface StageOptions {
@@ -168,6 +211,47 @@ function throughText(
     return isText ? `(l.line::json -> ${key})::text` : `p.${quoteIdentifier(live.name)}`
   }
   return isJson && then !== 'json' ? `(l.line::json ->> ${key})::json` : null
+}
+
+/**
+ * Keys twice, keys that are null, rows that name another tenant: no backup of this tenant holds such. Throws
+ * `backup_damaged`, `row_outside_tenant`.
+ */
+export async function requireOwnRows(
+  session: Queryable,
+  table: StagedTable,
+  constraints: Constraints,
+): Promise<void> {
+  const { live, shared, staged } = table
+  const key = shared.primaryKey.map(({ name }) => quoteIdentifier(name))
+  if (key.length > 0) {
+    const { rows } = await session.query(
+      `select from ${staged} group by ${key.join(', ')}
+       having count(*) > 1 or num_nulls(${key.join(', ')}) > 0 limit 1`,
+    )
+    if (rows.length > 0) {
+      throw new BackupError('backup_damaged', `${live.label} holds a key twice, or an empty one.`, {
+        details: { table: live.label },
+      })
+    }
+  }
+  // Where a row is owned by another row, its policy judges it when it is written.
+  const isOwnedByColumn =
+    (live.class === 'root' || live.class === 'direct') &&
+    !constraints.edges.some(({ label }) => label === live.label) &&
+    !live.rowExpression.includes('tenantkeep.current_tenants()')
+  if (!isOwnedByColumn) return
+  const { rows } = await session.query<{ count: string }>(
+    `select count(*) from ${staged} as ${quoteIdentifier(live.name)}
+     where ${ROW} <= ${table.rowsInBackup} and (${live.rowExpression}) is not true`,
+  )
+  const count = Number(rows[0]?.count)
+  if (count === 0) return
+  throw new BackupError(
+    'row_outside_tenant',
+    `${count} rows of ${live.label} in this backup name another tenant. Nothing was written.`,
+    { details: { table: live.label, count } },
+  )
 }
 
 /** The database's message may quote a value, so it stays in the cause. */

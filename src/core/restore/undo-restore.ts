@@ -91,7 +91,15 @@ export async function explainUndo(catalog: Queryable, restore: Restore): Promise
 
 async function requireSafetyBackup(catalog: Queryable, id: string): Promise<Backup> {
   const safety = await findBackup(catalog, id)
-  if (safety?.status === 'complete') return safety
+  if (safety?.status === 'complete') {
+    if (safety.damagedAt !== null) throw impossible('its safety backup is damaged')
+    return safety
+  }
+  if (safety?.status === 'pruned') {
+    throw impossible(
+      `it is too late. Its safety backup is kept for a time, which is over; it was removed on ${safety.prunedAt?.slice(0, 10)}`,
+    )
+  }
   throw impossible(`its safety backup is ${safety?.status ?? 'gone'}`)
 }
 

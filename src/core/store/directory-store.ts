@@ -17,7 +17,7 @@ import type { Readable } from 'node:stream'
 import { fileURLToPath } from 'node:url'
 import { BackupError } from '../errors.ts'
 import { checkPath, checkPrefix } from './object-path.ts'
-import type { ObjectInfo, Store } from './store.ts'
+import type { ObjectInfo, Removal, Store } from './store.ts'
 
 /**
  * Backups in a directory. A file appears under its name only when all of it is on the disk: it is
@@ -89,7 +89,7 @@ export class DirectoryStore implements Store {
     return target === null ? null : this.#describe(path, target)
   }
 
-  async remove(paths: readonly string[]): Promise<void> {
+  async remove(paths: readonly string[]): Promise<Removal> {
     for (const path of paths) checkPath(path)
     for (const path of paths) {
       const target = await this.#file(path)
@@ -100,6 +100,7 @@ export class DirectoryStore implements Store {
         if (!isMissing(cause)) throw this.#unavailable(cause, 'An object cannot be removed')
       }
     }
+    return { locked: [] }
   }
 
   async list(prefix: string): Promise<ObjectInfo[]> {

@@ -8,6 +8,7 @@ import { BackupError } from '../errors.ts'
  *     tenant-backups/{tenant id}/{YYYY-MM-DD}/{table}-{stamp}.part-0002.json.gz
  *     tenant-backups/{tenant id}/{YYYY-MM-DD}/summary-{stamp}.json
  *     tenant-backups/{tenant id}/{YYYY-MM-DD}/{stamp}.restore-plan.json.gz
+ *     tenant-erasures/{tenant id}/{stamp}.json
  *
  * A name keeps `[a-z0-9_]` (a tenant id also `-`); everything else becomes `=` and two hex digits
  * per UTF-8 byte. So names can't collide on disks that ignore case, a dot only ever separates schema
@@ -18,6 +19,8 @@ import { BackupError } from '../errors.ts'
  */
 
 const ROOT = 'tenant-backups'
+/** Outside of the folders of tenants, so that erasing one leaves what says that it was erased. */
+const ERASURES = 'tenant-erasures'
 const STAMP = '\\d{8}T\\d{9}Z-[0-9a-f]{8}'
 const NAME = '(?:[a-z0-9_]|=[0-9a-f]{2})+(?:=x[0-9a-f]{32})?'
 const TENANT = '(?:[a-z0-9_-]|=[0-9a-f]{2})+(?:=x[0-9a-f]{32})?'
@@ -30,7 +33,10 @@ const PATH_SHAPE = new RegExp(
     `(?<planStamp>${STAMP})\\.restore-plan\\.json\\.gz|` +
     `(?:(?<schema>${NAME})\\.)?(?<table>${NAME})-(?<tableStamp>${STAMP})(?:${PART})?\\.json\\.gz)$`,
 )
-const PREFIX_SHAPE = new RegExp(`^${ROOT}/(?:(?<tenant>${TENANT})/(?:\\d{4}-\\d{2}-\\d{2}/)?)?$`)
+const ERASURE_SHAPE = new RegExp(`^${ERASURES}/(?<tenant>${TENANT})/${STAMP}\\.json$`)
+const PREFIX_SHAPE = new RegExp(
+  `^(?:${ROOT}/(?:(?<tenant>${TENANT})/(?:\\d{4}-\\d{2}-\\d{2}/)?)?|${ERASURES}/(?:(?<erased>${TENANT})/)?)$`,
+)
 
 /** Longest encoded name. File systems end at 255 bytes a name, which holds two of these and the rest. */
 const MAX_NAME = 96
@@ -65,6 +71,19 @@ export function restorePlanPath(tenantId: string, stamp: string): string {
   return checkPath(`${dayPrefix(tenantId, stamp)}${stamp}.restore-plan.json.gz`)
 }
 
+/** Where it says that a tenant was forgotten; the stamp is of the moment and the erasure's id. */
+export function erasurePath(tenantId: string, stamp: string): string {
+  return checkPath(`${erasurePrefix(tenantId)}${stamp}.json`)
+}
+
+/** The folder of a tenant's erasures, or of all, with a slash at its end. */
+export function erasurePrefix(tenantId?: string): string {
+  return tenantId === undefined ? `${ERASURES}/` : `${ERASURES}/${encodeName(tenantId, '-')}/`
+}
+
+/** The folder of all tenants' backups. */
+export const BACKUPS_PREFIX = `${ROOT}/`
+
 /** Where a part of a table lies; parts count from 1, and the first has no number in its name. */
 export function partPath(tenantId: string, stamp: string, table: TableName, part: number): string {
   const schema = table.schema === 'public' ? '' : `${encodeName(table.schema)}.`
@@ -96,6 +115,8 @@ export function stampOf(path: string): string | undefined {
  * whatever else is not ours. The message does not repeat the path, which may hold anything.
  */
 export function checkPath(path: string): string {
+  const erased = ERASURE_SHAPE.exec(path)?.groups?.tenant
+  if (erased !== undefined && isEncoded(erased, '-')) return path
   const parts = PATH_SHAPE.exec(path)?.groups
   if (parts === undefined) refuse('This is not the path of a backup object.')
   const { tenant, day, schema, table } = parts
@@ -111,10 +132,10 @@ export function checkPath(path: string): string {
   return path
 }
 
-/** Like `checkPath`, for a folder: all backups, a tenant's, or those of a tenant's day. */
+/** Like `checkPath`, for a folder: all backups, a tenant's, those of a tenant's day; all erasures, a tenant's. */
 export function checkPrefix(prefix: string): string {
   const parts = PREFIX_SHAPE.exec(prefix)?.groups
-  if (parts === undefined || !isEncoded(parts.tenant, '-')) {
+  if (parts === undefined || !isEncoded(parts.tenant ?? parts.erased, '-')) {
     refuse('This is not the folder of backups; it ends in a slash and is built by Tenantkeep.')
   }
   return prefix

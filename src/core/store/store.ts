@@ -9,6 +9,22 @@ export interface ObjectInfo {
   writtenAt: Date
 }
 
+/** An object that a bucket keeps from being removed: S3 object lock, by retention or by a hold. */
+export interface LockedObject {
+  path: string
+  /** From then on it can be removed; null where nobody can say, as with a hold of the bucket. */
+  until: Date | null
+}
+
+/** What came of a removal. */
+export interface Removal {
+  /**
+   * What is still there, because the bucket keeps it; everything else is gone. Such an object is still
+   * listed and still readable: whoever wants it gone says so to a person, and removes it again then.
+   */
+  locked: LockedObject[]
+}
+
 /**
  * Where backups live. Objects are written once and never changed; the path of an object is built by
  * `object-path.ts` and by nobody else. Every implementation passes `test/core/store/contract.ts`.
@@ -36,8 +52,11 @@ export interface Store {
   /** Null where there is no such object. */
   stat(path: string): Promise<ObjectInfo | null>
 
-  /** Removes objects; those that are already gone count as removed. */
-  remove(paths: readonly string[]): Promise<void>
+  /**
+   * Removes objects with all their versions; those that are already gone count as removed. What the bucket
+   * keeps locked is no error: it is in the answer, and the others are removed all the same.
+   */
+  remove(paths: readonly string[]): Promise<Removal>
 
   /** Every object below the prefix, at any depth, all pages; fails rather than return a part of them. */
   list(prefix: string): Promise<ObjectInfo[]>

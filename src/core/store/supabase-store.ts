@@ -1,12 +1,13 @@
 import { AsyncLocalStorage } from 'node:async_hooks'
 import { Readable } from 'node:stream'
-import { buffer } from 'node:stream/consumers'
 import { createClient, type SupabaseClient } from '@supabase/supabase-js'
 import { z } from 'zod'
 import { BackupError } from '../errors.ts'
+import { holdsBytes } from './holds-bytes.ts'
 import { checkPath, checkPrefix } from './object-path.ts'
+import { readWhole } from './read-whole.ts'
 import { DEFAULT_RETRY, type RetryPolicy, retry } from './retry.ts'
-import type { ObjectInfo, SigningStore } from './store.ts'
+import type { ObjectInfo, Removal, SigningStore } from './store.ts'
 
 export interface SupabaseStoreOptions {
   retry?: Partial<RetryPolicy>
@@ -90,7 +91,7 @@ export class SupabaseStore implements SigningStore {
       signal,
     )
     // Our own earlier attempt may have arrived while its answer was lost.
-    if (!isWritten && !(await this.#holds(path, body, signal))) {
+    if (!isWritten && !(await holdsBytes(this, path, body, this.#retry, signal))) {
       throw new BackupError(
         'object_exists',
         `The object ${path} exists with other bytes; nothing was overwritten.`,
@@ -109,9 +110,14 @@ export class SupabaseStore implements SigningStore {
       call,
       path,
     )
-    const stream = Readable.from(readWhole(body, path, call, this.#timeoutMs), {
-      objectMode: false,
-    })
+    const download = {
+      path,
+      service: 'Supabase Storage',
+      promised: call.length ?? null,
+      stallMs: this.#timeoutMs,
+      signal,
+    }
+    const stream = Readable.from(readWhole(body, download), { objectMode: false })
     // Whoever asked may be gone when the signal comes; nobody's error would end the process.
     return stream.on('error', () => {})
   }
@@ -134,12 +140,13 @@ export class SupabaseStore implements SigningStore {
     }
   }
 
-  async remove(paths: readonly string[]): Promise<void> {
+  async remove(paths: readonly string[]): Promise<Removal> {
     for (const path of paths) checkPath(path)
     for (let start = 0; start < paths.length; start += REMOVE_BATCH) {
       const batch = paths.slice(start, start + REMOVE_BATCH)
       await this.#ask('remove objects', () => this.#bucket().remove(batch))
     }
+    return { locked: [] }
   }
 
   async list(prefix: string): Promise<ObjectInfo[]> {
@@ -201,19 +208,6 @@ export class SupabaseStore implements SigningStore {
       }
       if (entries.length < this.#pageSize) return { folders, objects }
     }
-  }
-
-  async #holds(path: string, body: Buffer, signal?: AbortSignal): Promise<boolean> {
-    const info = await this.stat(path)
-    if (info?.size !== body.length) return false
-    const stored = await retry(
-      async () => buffer(await this.get(path, signal)),
-      isUnavailable,
-      // Twice: the request itself is tried again within.
-      { ...this.#retry, attempts: 2 },
-      signal,
-    )
-    return stored.equals(body)
   }
 
   #bucket() {
@@ -394,61 +388,8 @@ function understand<T>(schema: z.ZodType<T>, data: unknown): T {
   )
 }
 
-function isUnavailable(error: unknown): boolean {
-  return error instanceof BackupError && error.code === 'store_unavailable'
-}
-
 function lengthOf(response: Response): number | null {
   const encoding = response.headers.get('content-encoding') ?? 'identity'
   const length = response.headers.get('content-length')
   return encoding === 'identity' && length !== null && /^\d+$/.test(length) ? Number(length) : null
-}
-
-/** The bytes of a download; an error where it ends early, goes on too long or stands still. */
-async function* readWhole(
-  body: ReadableStream<Uint8Array> | null,
-  path: string,
-  call: Call,
-  stallMs: number,
-): AsyncGenerator<Uint8Array> {
-  const reader = (body ?? new Blob([]).stream()).getReader()
-  const promised = call.length ?? null
-  let read = 0
-  try {
-    for (;;) {
-      const chunk = await readInTime(reader, stallMs)
-      if (chunk.done) break
-      read += chunk.value.length
-      yield chunk.value
-    }
-  } catch (cause) {
-    call.signal?.throwIfAborted()
-    throw new BackupError(
-      'store_unavailable',
-      `Supabase Storage stopped sending the object ${path} after ${read} bytes. Try again later.`,
-      { cause, details: { path } },
-    )
-  } finally {
-    // Whoever stops reading early must not keep the connection busy.
-    await reader.cancel().catch(() => {})
-  }
-  if (promised !== null && read !== promised) {
-    throw new BackupError(
-      'store_unavailable',
-      `Supabase Storage sent ${read} of ${promised} bytes of the object ${path}. Try again later.`,
-      { details: { path } },
-    )
-  }
-}
-
-async function readInTime(reader: ReadableStreamDefaultReader<Uint8Array>, limitMs: number) {
-  let timer: NodeJS.Timeout | undefined
-  const late = new Promise<never>((_, reject) => {
-    timer = setTimeout(() => reject(new Error('no byte arrived in time')), limitMs)
-  })
-  try {
-    return await Promise.race([reader.read(), late])
-  } finally {
-    clearTimeout(timer)
-  }
 }

@@ -10,7 +10,8 @@ const LONGEST_PAUSE_MS = 500
  * or reads a tenant as a whole holds it (backup, restore, undo, prune, seed, offboard), so that no
  * two of them meet. Two tenants whose hashes collide would wait for each other, and no more.
  */
-const LOCK_KEY = `hashtextextended('tenantkeep.tenant:' || $1, 0)`
+const lockKey = (tenantId: string) => `hashtextextended('tenantkeep.tenant:' || ${tenantId}, 0)`
+const LOCK_KEY = lockKey('$1')
 const TRY_LOCK = `select pg_try_advisory_lock(${LOCK_KEY}) as locked`
 
 /**
@@ -36,6 +37,33 @@ export async function lockTenant(
     }
     await sleep(Math.min(pause, left), undefined, { signal })
   }
+}
+
+/** A condition: whether somebody holds the lock of the tenant that an expression names; takes none. */
+export function isTenantLocked(tenantId: string): string {
+  return isLockHeld(lockKey(tenantId))
+}
+
+/** A condition: whether a session of this database holds the advisory lock of a 64-bit key. */
+export function isLockHeld(key: string): string {
+  return `exists (
+    select from pg_catalog.pg_locks k, ${key} as h (key)
+    where k.locktype = 'advisory' and k.objsubid = 1 and k.granted
+      and k.database = (select d.oid from pg_catalog.pg_database d where d.datname = current_database())
+      and k.classid::bigint = ((h.key >> 32) & 4294967295) and k.objid::bigint = (h.key & 4294967295))`
+}
+
+/**
+ * Held by whoever copies a backup of the tenant to another place, and by whoever removes objects of the tenant
+ * from all of them, so that nothing is copied to where it was just removed from; backups and restores don't
+ * wait for it. For the rest of the session, as the tenant's lock. False where somebody else has it.
+ */
+export async function lockCopies(session: Queryable, tenantId: string): Promise<boolean> {
+  const { rows } = await session.query<{ locked: boolean }>(
+    `select pg_try_advisory_lock(hashtextextended('tenantkeep.copies:' || $1, 0)) as locked`,
+    [tenantId],
+  )
+  return rows[0]?.locked === true
 }
 
 /**

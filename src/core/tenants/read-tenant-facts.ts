@@ -1,6 +1,7 @@
 import { BACKUP_JSON, type Backup } from '../backup/backup-record.ts'
 import type { Queryable } from '../database/database.ts'
 import type { RunningWork, StateFacts } from './decide-state.ts'
+import { isTenantLocked } from './lock-tenant.ts'
 
 /** What is known of one tenant, over which its state is decided. */
 export interface TenantFacts extends StateFacts {
@@ -23,11 +24,7 @@ const BEGINNING = `interval '90 seconds'`
 const WAITING = `interval '1 hour'`
 
 /** Whoever works on a tenant as a whole holds its lock (lock-tenant.ts); this looks, and takes none. */
-const IS_LOCKED = `exists (
-  select from pg_catalog.pg_locks k, hashtextextended('tenantkeep.tenant:' || t.id, 0) as h (key)
-  where k.locktype = 'advisory' and k.objsubid = 1 and k.granted
-    and k.database = (select d.oid from pg_catalog.pg_database d where d.datname = current_database())
-    and k.classid::bigint = ((h.key >> 32) & 4294967295) and k.objid::bigint = (h.key & 4294967295))`
+const IS_LOCKED = isTenantLocked('t.id')
 
 const WORK = `'runId', w.run_id, 'startedAt', w.created_at, 'actorLabel', w.actor_label`
 
@@ -61,7 +58,8 @@ const READ_FACTS = `
     'isTemplate', t.id is not distinct from (
       select value #>> '{}' from tenantkeep.settings where key = 'template_tenant'),
     'running', coalesce(restoring.work, copying.work, waiting.work),
-    'newestBackup', newest.backup, 'newestAttempt', attempt.backup, 'damage', damage.found,
+    'newestBackup', newest.backup, 'newestAttempt', attempt.backup,
+    'damage', coalesce(marked.found, damage.found),
     'recentFailures', failures.count) as facts
   from tenant t
   left join lateral (
@@ -114,6 +112,11 @@ const READ_FACTS = `
     ) b
   ) attempt on true
   left join lateral (
+    select jsonb_build_object('foundAt', newest.backup -> 'damagedAt',
+      'reason', newest.backup #>> '{damage,0,message}') as found
+    where newest.backup ->> 'damagedAt' is not null
+  ) marked on true
+  left join lateral (
     select jsonb_build_object('foundAt', v.finished_at, 'reason', v.error_message) as found
     from vain_read v
     where v.tenant_id = t.id and v.backup_id = newest.backup ->> 'id'
@@ -129,8 +132,8 @@ const READ_FACTS = `
 
 /**
  * Reads what is known of every tenant, or of those that are given: those of the host application, and those
- * that it knows no more but of which there are backups. That a backup is damaged is known once somebody read
- * it in vain since it was last verified. In the order of names.
+ * that it knows no more but of which there are backups. A backup is damaged where it is marked so, or where
+ * somebody read it in vain since it was last verified. In the order of names.
  */
 export async function readTenantFacts(
   catalog: Queryable,

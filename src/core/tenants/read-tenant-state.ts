@@ -1,10 +1,11 @@
-import type { Backup } from '../backup/backup-record.ts'
+import { type Backup, findBackup } from '../backup/backup-record.ts'
 import type { Database, Queryable } from '../database/database.ts'
 import { followRestoreRun } from '../jobs/settle-restore.ts'
 import { listRestores, type Restore } from '../restore/restore-record.ts'
 import { explainUndo } from '../restore/undo-restore.ts'
 import { decideState, type RunningWork, type TenantState } from './decide-state.ts'
 import { readTenantFacts, type TenantFacts } from './read-tenant-facts.ts'
+import { readTenantUpkeep, type TenantUpkeep } from './read-tenant-upkeep.ts'
 
 export interface TenantReport {
   state: TenantState
@@ -14,6 +15,7 @@ export interface TenantReport {
   nextExpectedAt: string | null
   running: RunningWork | null
   lastRestore: LastRestore | null
+  upkeep: TenantUpkeep
   /** What a backup holds, owners first. */
   tables: { name: string; class: string; isHistory: boolean }[]
   /** The last 30 days in UTC, oldest first. */
@@ -37,8 +39,6 @@ interface BackupDay {
   missedAt: string | null
 }
 
-/** A safety backup stays at least so long. */
-const SAFETY_DAYS = 30
 /** What a daily run may be late, or take, before its backup counts as missed. */
 const SLACK_HOURS = 2
 
@@ -49,9 +49,9 @@ export async function readTenantState(
 ): Promise<TenantReport | null> {
   const facts = await readSettledFacts(database, tenantId)
   if (facts === null) return null
-  const [rhythm, lastRestore, tables] = await Promise.all([
+  const [rhythm, upkeep, tables] = await Promise.all([
     readRhythm(database, tenantId),
-    readLastRestore(database, tenantId),
+    readTenantUpkeep(database, tenantId),
     readTables(database),
   ])
   return {
@@ -60,7 +60,8 @@ export async function readTenantState(
     newestAttempt: facts.newestAttempt,
     nextExpectedAt: facts.skip === null ? rhythm.nextExpectedAt : null,
     running: facts.running,
-    lastRestore,
+    lastRestore: await readLastRestore(database, tenantId, upkeep),
+    upkeep,
     tables,
     days: rhythm.days,
   }
@@ -122,14 +123,21 @@ async function readRhythm(
   return rows[0]?.rhythm ?? { nextExpectedAt: null, days: [] }
 }
 
-async function readLastRestore(catalog: Queryable, tenantId: string): Promise<LastRestore | null> {
+async function readLastRestore(
+  catalog: Queryable,
+  tenantId: string,
+  { safetyDays }: TenantUpkeep,
+): Promise<LastRestore | null> {
   const { restores } = await listRestores(catalog, { tenantId, statuses: ['complete'], limit: 1 })
   const [restore] = restores
   if (restore === undefined) return null
   const whyNotUndo = await explainUndo(catalog, restore)
-  const doneAt = Date.parse(restore.completedAt ?? restore.createdAt)
-  const undoUntil = new Date(doneAt + SAFETY_DAYS * 86_400_000).toISOString()
-  return { restore, whyNotUndo, undoUntil: whyNotUndo === null ? undoUntil : null }
+  if (whyNotUndo !== null) return { restore, whyNotUndo, undoUntil: null }
+  const safety = await findBackup(catalog, restore.safetyBackupId ?? '')
+  // Its age is counted from its row, as pruning does.
+  const keptFrom = Date.parse(safety?.createdAt ?? restore.createdAt)
+  const undoUntil = new Date(keptFrom + safetyDays * 86_400_000).toISOString()
+  return { restore, whyNotUndo, undoUntil }
 }
 
 async function readTables(catalog: Queryable): Promise<TenantReport['tables']> {

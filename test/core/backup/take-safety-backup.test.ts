@@ -73,6 +73,26 @@ async function look<T>(
 const takeManual = () =>
   takeBackup(services, { tenantId: ALPHA, backupType: 'manual', actor: SYSTEM })
 
+/** A restore from a file, which this safety backup was taken for; its id. */
+async function startRestore(safetyBackupId: string): Promise<string> {
+  const id = crypto.randomUUID()
+  await recordRestoreStart(database.worker, {
+    id,
+    tenantId: ALPHA,
+    tenantName: null,
+    backupId: null,
+    safetyBackupId,
+    plan: { path: 'p', sha256: 's', hash: 'h' },
+    source: { kind: 'archive', takenAt: '2026-11-21T02:03:04Z' },
+    options: {},
+    undoOf: null,
+    runId: null,
+    note: null,
+    actor: SYSTEM,
+  })
+  return id
+}
+
 async function readRows(): Promise<unknown[]> {
   const { rows } = await database.admin.query(
     `select b.status, b.error_code as code, l.status as journal, l.error_code as "journalCode"
@@ -202,23 +222,9 @@ describe('a safety backup', () => {
   })
 
   test('is not given up once its restore is committed', async () => {
-    const id = crypto.randomUUID()
     await look(async (safety) => {
       await safety.complete()
-      await recordRestoreStart(database.worker, {
-        id,
-        tenantId: ALPHA,
-        tenantName: null,
-        backupId: null,
-        safetyBackupId: safety.id,
-        plan: { path: 'p', sha256: 's', hash: 'h' },
-        source: { kind: 'archive', takenAt: '2026-11-21T02:03:04Z' },
-        options: {},
-        undoOf: null,
-        runId: null,
-        note: null,
-        actor: SYSTEM,
-      })
+      const id = await startRestore(safety.id)
       await recordRestoreComplete(database.worker, id, [])
       await safety.cancel(CHANGING)
       expect(await findBackup(database.worker, safety.id)).toMatchObject({ status: 'complete' })
@@ -227,23 +233,9 @@ describe('a safety backup', () => {
   })
 
   test('waits for a restore that is being committed before it is given up', async () => {
-    const id = crypto.randomUUID()
     await look(async (safety) => {
       await safety.complete()
-      await recordRestoreStart(database.worker, {
-        id,
-        tenantId: ALPHA,
-        tenantName: null,
-        backupId: null,
-        safetyBackupId: safety.id,
-        plan: { path: 'p', sha256: 's', hash: 'h' },
-        source: { kind: 'archive', takenAt: '2026-11-21T02:03:04Z' },
-        options: {},
-        undoOf: null,
-        runId: null,
-        note: null,
-        actor: SYSTEM,
-      })
+      const id = await startRestore(safety.id)
       await database.worker.withConnection(async (session) => {
         await session.query('begin')
         await recordRestoreComplete(session, id, [])

@@ -1,8 +1,7 @@
-import { type ChildProcess, spawn } from 'node:child_process'
+import type { ChildProcess } from 'node:child_process'
 import { once } from 'node:events'
 import { text } from 'node:stream/consumers'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { fileURLToPath } from 'node:url'
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest'
 import type { Database } from '../../../src/core/database/database.ts'
 import { reportRun } from '../../../src/core/jobs/report-run.ts'
@@ -10,80 +9,23 @@ import { runDailyBackup } from '../../../src/core/jobs/run-daily-backup.ts'
 import { startDailyRun } from '../../../src/core/jobs/start-run.ts'
 import { workJobs } from '../../../src/core/jobs/work-jobs.ts'
 import type { Services } from '../../../src/core/services.ts'
-import { initialiseProtection } from '../../../src/core/tables/initialise-protection.ts'
-import { CRON, createTestStore, servicesOf, type TestStore } from '../../support/backup-services.ts'
-import { createTestDatabase, type TestDatabase } from '../../support/database.ts'
+import { CRON } from '../../support/backup-services.ts'
+import type { TestDatabase } from '../../support/database.ts'
+import { createShops, type Shops, soon, until } from '../../support/shops.ts'
 
+let shops: Shops
 let database: TestDatabase
-let store: TestStore
 let services: Services
-const children: ChildProcess[] = []
 
 beforeAll(async () => {
-  database = await createTestDatabase()
-  store = await createTestStore()
-  services = servicesOf(database.worker, store.store)
-  await database.admin.withConnection(async (admin) => {
-    await admin.query(`
-      create table public.shops (id integer primary key, name text not null);
-      create table public.sales (
-        id bigint generated always as identity primary key,
-        shop_id integer not null references public.shops (id),
-        amount numeric not null
-      );
-      create index on public.sales (shop_id)`)
-  })
-  await makeShops(3)
-  const report = await initialiseProtection(database.admin, {
-    tenantTable: 'public.shops',
-    tenantColumns: ['shop_id'],
-    enableRowSecurity: true,
-  })
-  if (!report.isApplied) throw new Error(JSON.stringify(report.unsettled))
+  shops = await createShops()
+  ;({ database, services } = shops)
+  // Here it is about backups alone.
+  await shops.set('upkeep_after_daily', [])
 })
-afterAll(async () => {
-  await database.drop()
-  await store.remove()
-})
-beforeEach(async () => {
-  for (const table of [
-    'tenantkeep.run_tenants',
-    'public.backup_logs',
-    'public.tenant_backups',
-    'tenantkeep.runs',
-    'tenantkeep_jobs.job',
-  ]) {
-    await database.admin.query(`delete from ${table}`)
-  }
-})
-afterEach(() => {
-  for (const child of children.splice(0)) child.kill('SIGKILL')
-})
-
-async function makeShops(count: number): Promise<void> {
-  await database.admin.query('delete from public.sales')
-  await database.admin.query('delete from public.shops')
-  await database.admin.query(
-    `insert into public.shops select i, 'Shop ' || i from generate_series(1, $1::int) i`,
-    [count],
-  )
-  await database.admin.query(
-    `insert into public.sales (shop_id, amount) select s.id, i from public.shops s, generate_series(1, 3) i`,
-  )
-}
-
-function startWorker(concurrency: number): ChildProcess {
-  const child = spawn(
-    process.execPath,
-    [
-      fileURLToPath(new URL('./worker-process.ts', import.meta.url)),
-      ...[database.workerUrl, store.store.url, String(concurrency)],
-    ],
-    { stdio: ['ignore', 'pipe', 'inherit'] },
-  )
-  children.push(child)
-  return child
-}
+afterAll(() => shops.close())
+beforeEach(() => shops.forget())
+afterEach(() => shops.killWorkers())
 
 /** An open daily run whose tenants nobody has worked on. */
 async function openRun(): Promise<string> {
@@ -91,43 +33,8 @@ async function openRun(): Promise<string> {
   return runId
 }
 
-const soon = (seconds: number) => new Date(Date.now() + seconds * 1_000)
-
-async function until(
-  condition: () => Promise<boolean>,
-  { seconds = 30, everyMs = 50 } = {},
-): Promise<void> {
-  const end = Date.now() + seconds * 1_000
-  while (!(await condition())) {
-    if (Date.now() > end) throw new Error('It did not come about in time.')
-    await sleep(everyMs)
-  }
-}
-
-async function ask<T>(sql: string, params: unknown[] = []): Promise<T[]> {
-  return (await database.admin.query<T>(sql, params)).rows
-}
-
-/** As if half a minute went by without a sign of whoever works on a job. */
-async function letHeartbeatsExpire(): Promise<void> {
-  await database.admin.query(
-    `update tenantkeep_jobs.job set heartbeat_on = now() - interval '1 minute' where state = 'active'`,
-  )
-  // Nobody looked after the queue a moment ago.
-  await database.admin.query(
-    'update tenantkeep_jobs.queue set monitor_on = null, monitor_claim_on = null',
-  )
-}
-
-/** As if the wait before the next attempt was over. */
-async function endWaits(): Promise<void> {
-  await database.admin.query(
-    `update tenantkeep_jobs.job set start_after = now() where state = 'retry'`,
-  )
-}
-
 async function countBackups(): Promise<{ complete: number; tenants: number; others: number }> {
-  const [row] = await ask<{ complete: number; tenants: number; others: number }>(
+  const [row] = await shops.ask<{ complete: number; tenants: number; others: number }>(
     `select count(*) filter (where status = 'complete')::int as complete,
             count(distinct organization_id) filter (where status = 'complete')::int as tenants,
             count(*) filter (where status <> 'complete')::int as others
@@ -142,23 +49,20 @@ const SLOT_LOCKS = `select count(*)::int as n from pg_locks
 
 describe('300 tenants', () => {
   test('are all backed up, none twice, never more at once than the setting says', async () => {
-    await makeShops(300)
-    await database.admin.query(
-      `insert into tenantkeep.settings (key, value) values ('max_concurrent_backups', '3')
-       on conflict (key) do update set value = excluded.value`,
-    )
+    await shops.make(300)
+    await shops.set('max_concurrent_backups', 3)
     const runId = await openRun()
     const seen: number[] = []
     const watching = new AbortController()
     const watch = (async () => {
       while (!watching.signal.aborted) {
-        const [row] = await ask<{ n: number }>(SLOT_LOCKS)
+        const [row] = await shops.ask<{ n: number }>(SLOT_LOCKS)
         seen.push(row?.n ?? 0)
         await sleep(20)
       }
     })()
 
-    const workers = [startWorker(3), startWorker(3)]
+    const workers = [shops.startWorker(3), shops.startWorker(3)]
     const own = await workJobs(services, { until: soon(200), concurrency: 3 })
     for (const worker of workers) worker.kill('SIGTERM')
     const reports = await Promise.all(workers.map((worker) => reportOf(worker)))
@@ -174,7 +78,7 @@ describe('300 tenants', () => {
       summary: { total_tenants: 300, successful_tenants: 300, pending_tenants: 0 },
     })
     expect(report.tenants.every(({ attempts }) => attempts === 1)).toBe(true)
-    await makeShops(3)
+    await shops.make(3)
     await database.admin.query('delete from tenantkeep.settings where key = $1', [
       'max_concurrent_backups',
     ])
@@ -189,28 +93,28 @@ async function reportOf(worker: ChildProcess): Promise<{ settled: number; left: 
 describe('a worker', () => {
   test('that is killed in the middle leaves its tenant to the next one', async () => {
     const runId = await openRun()
-    const child = startWorker(1)
+    const child = shops.startWorker(1)
     // Nobody can read the table, so the backup stops in its middle.
     await database.superuser.withConnection(async (session) => {
       await session.query('begin')
       await session.query('lock table public.sales in access exclusive mode')
-      await until(async () => (await ask(RUNNING)).length === 1)
+      await until(async () => (await shops.ask(RUNNING)).length === 1)
       child.kill('SIGKILL')
       await once(child, 'exit')
       await session.query('rollback')
     })
-    const [killed] = await ask<{ tenant: string }>(RUNNING)
+    const [killed] = await shops.ask<{ tenant: string }>(RUNNING)
 
     const early = await workJobs(services, { until: soon(2) })
-    await letHeartbeatsExpire()
+    await shops.letHeartbeatsExpire()
     await workJobs(services, { until: soon(0.5) })
-    await endWaits()
+    await shops.endWaits()
     const late = await workJobs(services, { until: soon(20) })
 
     expect(early).toEqual({ settled: 2, left: 1 })
     expect(late).toEqual({ settled: 1, left: 0 })
     expect(await countBackups()).toEqual({ complete: 3, tenants: 3, others: 1 })
-    const [failed] = await ask(
+    const [failed] = await shops.ask(
       `select organization_id as tenant, status from public.tenant_backups where status <> 'complete'`,
     )
     expect(failed).toEqual({ tenant: killed?.tenant, status: 'failed' })
@@ -220,11 +124,11 @@ describe('a worker', () => {
 
   test('that is told to stop finishes what it has begun, and takes nothing more', async () => {
     await openRun()
-    const child = startWorker(1)
+    const child = shops.startWorker(1)
     await database.superuser.withConnection(async (session) => {
       await session.query('begin')
       await session.query('lock table public.sales in access exclusive mode')
-      await until(async () => (await ask(RUNNING)).length === 1)
+      await until(async () => (await shops.ask(RUNNING)).length === 1)
       child.kill('SIGTERM')
       await sleep(200)
       await session.query('rollback')
@@ -245,7 +149,7 @@ describe('a worker', () => {
       await session.query('rollback')
     })
     const waiting = await reportRun(database.worker, runId)
-    await endWaits()
+    await shops.endWaits()
 
     await workJobs(services, { until: soon(20) })
 
@@ -292,7 +196,7 @@ describe('a worker', () => {
 
     await workJobs(services, { until: soon(20) })
 
-    await makeShops(3)
+    await shops.make(3)
     const report = await reportRun(database.worker, runId)
     expect(report).toMatchObject({
       status: 'complete',
@@ -309,7 +213,7 @@ describe('a worker', () => {
        set state = 'active', started_on = now(), retry_count = retry_limit, heartbeat_on = now() - interval '1 minute'
        where singleton_key = 'daily_tenant:2'`,
     )
-    await letHeartbeatsExpire()
+    await shops.letHeartbeatsExpire()
 
     await workJobs(services, { until: soon(20) })
 
@@ -335,17 +239,17 @@ describe('the database', () => {
       budgetMs: 20_000,
       wake: async () => {},
     }).catch((error: unknown) => error)
-    await until(async () => (await ask(RUNNING)).length > 0, { everyMs: 5 })
+    await until(async () => (await shops.ask(RUNNING)).length > 0, { everyMs: 5 })
     await killSessions(database.superuser)
     await report
 
-    await letHeartbeatsExpire()
+    await shops.letHeartbeatsExpire()
     await workJobs(services, { until: soon(0.5) })
-    await endWaits()
+    await shops.endWaits()
     await workJobs(services, { until: soon(20) })
 
     expect(await countBackups()).toMatchObject({ complete: 3, tenants: 3 })
-    const runs = await ask(`select status from tenantkeep.runs`)
+    const runs = await shops.ask(`select status from tenantkeep.runs`)
     expect(runs).toEqual([{ status: 'complete' }])
   })
 })

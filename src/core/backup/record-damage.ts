@@ -1,0 +1,122 @@
+import { BackupError } from '../errors.ts'
+import type { Actor, Services } from '../services.ts'
+import type { Backup, BackupDamage } from './backup-record.ts'
+
+/** Where everything is gone, the first few say it. */
+const MOST_DAMAGES = 50
+
+const SYSTEM: Actor = { kind: 'system', id: null, label: 'Tenantkeep' }
+
+type Marking = Pick<Services, 'tenants' | 'store' | 'log'>
+
+/**
+ * What an error of reading a stored backup says about the backup; null where it says nothing for certain: a
+ * store out of reach, a key that this process does not have, a format newer than this program.
+ */
+export function damageOf(error: unknown, table: string | null): BackupDamage | null {
+  if (!(error instanceof BackupError)) return null
+  const { code, message, details } = error
+  if (code !== 'object_missing' && code !== 'backup_damaged') return null
+  if (details?.lacking !== undefined) return null
+  return { code, message, table, path: typeof details?.path === 'string' ? details.path : null }
+}
+
+/**
+ * Marks a complete backup as damaged, from the moment on when that was first found, with a line in the journal
+ * the first time. Such a backup is not offered, and counts for nothing, until it is read back whole. Does
+ * nothing where the store that was read is not the backup's, or has lost more than objects. `isRead` says that
+ * all of it was looked at. Returns whether the backup is marked.
+ */
+export async function recordDamage(
+  { tenants, store }: Marking,
+  backup: Pick<Backup, 'id' | 'storeUrl'>,
+  given: { damage: readonly BackupDamage[]; isRead: boolean; actor?: Actor; runId?: string | null },
+): Promise<boolean> {
+  const { damage, isRead, actor = SYSTEM, runId = null } = given
+  const [first] = damage
+  if (first === undefined || backup.storeUrl !== store.url) return false
+  // A folder that is not mounted, a bucket that is gone: then it is the store that somebody must look at.
+  if (damage.some(({ code }) => code === 'object_missing')) await store.check()
+  const { rowCount } = await tenants.catalog.query(
+    `with known as (
+       select b.id, b.damaged_at is null as is_new from public.tenant_backups b
+       where b.id = $1 and b.status = 'complete' and b.pruned_at is null
+       for update
+     ), marked as (
+       update public.tenant_backups b set
+         damaged_at = coalesce(b.damaged_at, clock_timestamp()),
+         damage = case when $3 or b.damage is null then $2::jsonb else b.damage end,
+         checked_at = case when $3 then clock_timestamp() else b.checked_at end
+       from known k where b.id = k.id
+       returning b.*, k.is_new
+     ), journalled as (
+       insert into public.backup_logs
+         (backup_type, status, completed_at, organization_id, organization_name, backup_id, run_id,
+          actor_kind, actor_id, actor_label, error_code, error_message, details)
+       select 'verify', 'failed', clock_timestamp(), m.organization_id, m.organization_name, m.id, $4::uuid,
+         $5, $6, $7, 'backup_damaged', $8, jsonb_build_object('damage', m.damage)
+       from marked m where m.is_new
+     )
+     select from marked`,
+    [
+      backup.id,
+      JSON.stringify(damage.slice(0, MOST_DAMAGES)),
+      isRead,
+      runId,
+      actor.kind,
+      actor.id,
+      actor.label,
+      first.message,
+    ],
+  )
+  return rowCount === 1
+}
+
+/**
+ * The same for whoever reads a backup for another purpose and stumbles over what is wrong with it; never in
+ * the way of that error.
+ */
+export async function noteDamage(
+  services: Marking,
+  backup: Pick<Backup, 'id' | 'storeUrl'>,
+  error: unknown,
+  table: string | null,
+): Promise<void> {
+  const damage = damageOf(error, table)
+  if (damage === null) return
+  try {
+    await recordDamage(services, backup, { damage: [damage], isRead: false })
+  } catch (failure) {
+    services.log.warn(
+      { err: failure, backupId: backup.id },
+      'A damaged backup could not be marked as such',
+    )
+  }
+}
+
+/** Notes that every byte was read back and found whole; a mark of damage goes, with a line in the journal. */
+export async function recordWhole(
+  { tenants }: Pick<Services, 'tenants'>,
+  id: string,
+  { actor = SYSTEM, runId = null }: { actor?: Actor | undefined; runId?: string | null } = {},
+): Promise<void> {
+  await tenants.catalog.query(
+    `with known as (
+       select b.id, b.damaged_at from public.tenant_backups b
+       where b.id = $1 and b.status = 'complete' and b.pruned_at is null
+       for update
+     ), whole as (
+       update public.tenant_backups b set
+         verified_at = clock_timestamp(), checked_at = clock_timestamp(), damaged_at = null, damage = null
+       from known k where b.id = k.id
+       returning b.*, k.damaged_at as was_damaged_at
+     )
+     insert into public.backup_logs
+       (backup_type, status, completed_at, organization_id, organization_name, backup_id, run_id,
+        actor_kind, actor_id, actor_label, details)
+     select 'verify', 'complete', clock_timestamp(), w.organization_id, w.organization_name, w.id, $2::uuid,
+       $3, $4, $5, jsonb_build_object('was_damaged_at', w.was_damaged_at)
+     from whole w where w.was_damaged_at is not null`,
+    [id, runId, actor.kind, actor.id, actor.label],
+  )
+}

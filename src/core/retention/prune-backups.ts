@@ -1,0 +1,307 @@
+import { recordCrashes } from '../backup/backup-record.ts'
+import { explainFailure } from '../backup/explain-failure.ts'
+import { removeFailedObjects } from '../backup/remove-failed-objects.ts'
+import type { Connection, Queryable } from '../database/database.ts'
+import { inTransaction } from '../database/in-transaction.ts'
+import { BackupError } from '../errors.ts'
+import { interruptible, interruptibleConnection, throwIfInterrupted } from '../interruptible.ts'
+import type { UpkeepInput, UpkeepReport } from '../jobs/upkeep.ts'
+import { recordRestoreCrashes } from '../restore/restore-record.ts'
+import type { Actor, Services } from '../services.ts'
+import { lockTenant } from '../tenants/lock-tenant.ts'
+import { blankTenant } from './blank-tenant.ts'
+import {
+  type DoomedObject,
+  doomObjects,
+  type RemainingObjects,
+  removeDoomed,
+} from './doomed-objects.ts'
+import { findDoomed } from './find-doomed.ts'
+import {
+  expiredOf,
+  hashPlans,
+  type PrunePremises,
+  planPrune,
+  readPremises,
+  readUses,
+  type TenantPlan,
+} from './plan-prune.ts'
+
+export interface PruneInput extends Omit<UpkeepInput, 'runId'> {
+  /** Null where nobody keeps a run of it. */
+  runId: string | null
+  /** Only if exactly this would go; of `hashPlans`. */
+  planHash?: string | undefined
+}
+
+/** What became of one tenant of which something was to go. */
+interface PrunedTenant {
+  organization_id: string
+  expired: number
+  objects: number
+  bytes: number
+  locked: RemainingObjects['locked']
+  elsewhere: RemainingObjects['elsewhere']
+}
+
+interface Trouble {
+  organization_id: string
+  code: string
+  message: string
+}
+
+export interface PruneReport extends UpkeepReport {
+  details: {
+    backups: number
+    objects: number
+    bytes: number
+    pruned: PrunedTenant[]
+    /** Ids of tenants that somebody works on: left for the next time. */
+    busy: string[]
+    failed: Trouble[]
+    /** Tenants of which nothing goes, because what is set makes no sense. */
+    problems: Trouble[]
+  }
+}
+
+/**
+ * Removes what the policies let go, tenant by tenant, each under its lock: journal row, catalog rows and the
+ * list of objects in one transaction, then the objects, then the journal row again. A tenant that somebody
+ * works on is left for the next time. Throws `not_configured`, `plan_stale`; what goes wrong with one tenant
+ * is in the report and keeps no other from being pruned.
+ */
+export async function pruneBackups(services: Services, input: PruneInput): Promise<PruneReport> {
+  const { signal, until } = input
+  const premises = await readPremises(services)
+  await noticeDepartures(services.tenants.catalog, premises)
+  const due: TenantPlan[] = []
+  const problems: Trouble[] = []
+  const plans: Pick<TenantPlan, 'decisions'>[] = []
+  for await (const plan of planPrune(services, premises, input)) {
+    throwIfInterrupted(signal)
+    if (plan.policy.problem !== null)
+      problems.push(toTrouble(plan, 'policy_unusable', plan.policy.problem))
+    if (!isDue(plan)) continue
+    due.push({ ...plan, backups: [] })
+    plans.push({ decisions: plan.decisions.filter(({ isKept }) => !isKept) })
+  }
+  if (input.planHash !== undefined && input.planHash !== hashPlans(plans)) throw planStale()
+
+  const pruned: PrunedTenant[] = []
+  const failed: Trouble[] = []
+  const busy: string[] = []
+  let done = 0
+  for (const [index, plan] of due.entries()) {
+    if (new Date() >= until) break
+    throwIfInterrupted(signal)
+    input.tell?.({ organization_id: plan.tenantId, tenants_done: index, tenants: due.length })
+    done += 1
+    try {
+      const outcome = await pruneTenant(services, premises, plan, input)
+      if (outcome !== null) pruned.push(outcome)
+    } catch (error) {
+      const failure = explainFailure(error)
+      throwIfInterrupted(signal)
+      if (failure.code === 'tenant_busy') busy.push(plan.tenantId)
+      else failed.push(toTrouble(plan, failure.code, failure.message))
+    }
+  }
+  return {
+    done: done - busy.length - failed.length,
+    failed: failed.length,
+    left: due.length - done + busy.length,
+    details: {
+      backups: pruned.reduce((sum, tenant) => sum + tenant.expired, 0),
+      objects: pruned.reduce((sum, tenant) => sum + tenant.objects, 0),
+      bytes: pruned.reduce((sum, tenant) => sum + tenant.bytes, 0),
+      pruned,
+      busy,
+      failed,
+      problems,
+    },
+  }
+}
+
+function isDue({ decisions, leftObjects }: TenantPlan): boolean {
+  return leftObjects > 0 || decisions.some(({ isKept }) => !isKept)
+}
+
+function toTrouble({ tenantId }: TenantPlan, code: string, message: string): Trouble {
+  return { organization_id: tenantId, code, message }
+}
+
+export function planStale(): BackupError {
+  return new BackupError(
+    'plan_stale',
+    'What would be removed is not what the plan of this hash said. Look at the new plan (dry_run: true). Nothing was removed.',
+  )
+}
+
+/** A tenant that is gone since somebody looked last, or back again. None at all being listed proves nothing. */
+async function noticeDepartures(catalog: Queryable, { hostTenants }: PrunePremises): Promise<void> {
+  if (hostTenants.size === 0) return
+  await catalog.query(
+    `with host as materialized (
+       select tenant_id as id from tenantkeep.list_tenants()
+     ), back as (
+       delete from tenantkeep.departed_tenants d using host h where h.id = d.tenant_id
+     )
+     insert into tenantkeep.departed_tenants (tenant_id)
+     select distinct b.organization_id from public.tenant_backups b
+     where b.status = 'complete' and not exists (select from host h where h.id = b.organization_id)
+     on conflict do nothing`,
+  )
+}
+
+/** Null where meanwhile nothing was left to do. */
+async function pruneTenant(
+  services: Services,
+  premises: PrunePremises,
+  approved: TenantPlan,
+  input: PruneInput,
+): Promise<PrunedTenant | null> {
+  const { tenantId } = approved
+  const { signal } = input
+  const database = await services.tenants.databaseOf(tenantId)
+  return database.withConnection(async (connection) => {
+    const session = interruptibleConnection(connection, signal)
+    await lockTenant(session, tenantId, { signal })
+    const { catalog } = services.tenants
+    await interruptible(recordCrashes(catalog, tenantId), signal)
+    await interruptible(recordRestoreCrashes(catalog, tenantId), signal)
+    const plan = await planAgain(services, premises, tenantId)
+    if (plan === undefined) return null
+    const marked = await markExpired(services, session, { plan, approved, input })
+    const remaining = await removeDoomed(services, tenantId, signal)
+    if (plan.departedSince !== null && plan.backups.length === (marked?.expired ?? 0)) {
+      // No backup will ever come to tidy up after the failed ones.
+      await interruptible(removeFailedObjects(services, tenantId), signal)
+    }
+    return {
+      organization_id: tenantId,
+      expired: marked?.expired ?? 0,
+      objects: marked?.objects.length ?? plan.leftObjects,
+      bytes: marked?.objects.reduce((sum, { bytes }) => sum + bytes, 0) ?? 0,
+      ...remaining,
+    }
+  })
+}
+
+async function planAgain(
+  services: Services,
+  premises: PrunePremises,
+  tenantId: string,
+): Promise<TenantPlan | undefined> {
+  for await (const plan of planPrune(services, premises, { tenantId })) return plan
+  return undefined
+}
+
+interface Marked {
+  expired: number
+  objects: DoomedObject[]
+}
+
+/** Null where nothing expires. What keeps a tenant from being pruned at all stands in the journal. */
+async function markExpired(
+  services: Services,
+  session: Connection,
+  given: { plan: TenantPlan; approved: TenantPlan; input: PruneInput },
+): Promise<Marked | null> {
+  const { plan, approved, input } = given
+  if (input.planHash !== undefined && hashPlans([plan]) !== hashPlans([approved])) throw planStale()
+  const going = plan.decisions.filter(({ isKept }) => !isKept)
+  if (going.length === 0) return null
+  try {
+    const objects = await findDoomed(services, plan, input.signal)
+    await inTransaction(session, () => recordPruned(session, plan, { ...input, objects }))
+    return { expired: going.length, objects }
+  } catch (error) {
+    if (error instanceof BackupError && error.code === 'prune_unsafe') {
+      await recordRefused(services.tenants.catalog, plan, input, error)
+    }
+    throw error
+  }
+}
+
+type Doer = { actor: Actor; runId: string | null }
+
+/**
+ * From its commit on nothing of these backups is offered, and whoever comes next removes their objects. A pin,
+ * a comparison or a restore that came since the plan was made wins: both lock the rows. Throws `tenant_busy`.
+ */
+async function recordPruned(
+  session: Connection,
+  plan: TenantPlan,
+  { actor, runId, objects }: Doer & { objects: readonly DoomedObject[] },
+): Promise<void> {
+  const ids = expiredOf(plan.decisions)
+  const { rows: current } = await session.query<{ id: string; isPinned: boolean }>(
+    `select id, pinned_at is not null as "isPinned" from public.tenant_backups
+     where id = any ($1::uuid[]) and status = 'complete' order by id for update`,
+    [ids],
+  )
+  const pinned = new Set(plan.backups.filter(({ pin }) => pin !== null).map(({ id }) => id))
+  const isAsPlanned =
+    current.length === ids.length &&
+    current.every(({ id, isPinned }) => !isPinned || pinned.has(id)) &&
+    (await readUses(session, ids)).size === 0
+  if (!isAsPlanned) {
+    throw new BackupError(
+      'tenant_busy',
+      'A backup that was to go was pinned or put to use at this moment. The next run looks again.',
+    )
+  }
+  const isForgotten = plan.decisions.some(({ reasons: [reason] }) => reason?.code === 'forgotten')
+  // An older copy of the catalog brought back more than the backups.
+  if (isForgotten && plan.forgottenAt !== null) {
+    await blankTenant(session, plan.tenantId, plan.forgottenAt)
+  }
+  const { rows } = await session.query<{ id: string }>(
+    `with marked as (
+       update public.tenant_backups b
+       set status = 'pruned', pruned_at = clock_timestamp(), prune_reason = d.reason
+       from unnest($3::uuid[], $4::text[]) as d (id, reason)
+       where b.id = d.id
+       returning b.id
+     ), restored as (
+       delete from tenantkeep.released_rows r using public.backup_logs l, marked m
+       where l.safety_backup_id = m.id and r.restore_id = l.id
+     )
+     insert into public.backup_logs
+       (backup_type, organization_id, organization_name, run_id, actor_kind, actor_id, actor_label, details)
+     select 'prune', $1, $2, $5, $6, $7, $8,
+       jsonb_build_object('backup_ids', jsonb_agg(m.id), 'backups', count(*), 'objects', 0, 'bytes', 0)
+     from marked m
+     returning id`,
+    [
+      plan.tenantId,
+      isForgotten ? null : plan.tenantName,
+      plan.decisions.flatMap(({ isKept, backupId }) => (isKept ? [] : [backupId])),
+      plan.decisions.flatMap(({ isKept, reasons }) =>
+        isKept ? [] : [reasons.map(({ message }) => message).join(' ')],
+      ),
+      runId,
+      actor.kind,
+      actor.id,
+      actor.label,
+    ],
+  )
+  const journalId = rows[0]?.id
+  if (journalId === undefined) throw new BackupError('internal', 'The journal took no row.')
+  await doomObjects(session, { journalId, tenantId: plan.tenantId, objects })
+}
+
+async function recordRefused(
+  catalog: Queryable,
+  { tenantId, tenantName }: TenantPlan,
+  { actor, runId }: Doer,
+  error: BackupError,
+): Promise<void> {
+  await catalog.query(
+    `insert into public.backup_logs
+       (backup_type, status, completed_at, organization_id, organization_name, run_id,
+        actor_kind, actor_id, actor_label, error_code, error_message)
+     values ('prune', 'failed', now(), $1, $2, $3, $4, $5, $6, $7, $8)`,
+    [tenantId, tenantName, runId, actor.kind, actor.id, actor.label, error.code, error.message],
+  )
+}

@@ -49,6 +49,7 @@ const STATUS_OF: Partial<Record<ErrorCode, ExitStatus>> = {
   seed_conflict: EXIT.refused,
   seed_blocked: EXIT.refused,
   row_outside_tenant: EXIT.refused,
+  row_changed: EXIT.refused,
   tenant_busy: EXIT.busy,
   tenant_changing: EXIT.busy,
   table_busy: EXIT.busy,

@@ -24,6 +24,7 @@ export const ERRORS = {
   undo_impossible: { status: 409, retry: false },
   seed_conflict: { status: 409, retry: false },
   seed_blocked: { status: 409, retry: false },
+  row_changed: { status: 409, retry: false },
   backup_damaged: { status: 422, retry: false },
   row_outside_tenant: { status: 422, retry: false },
   archive_unreadable: { status: 422, retry: false },

@@ -52,6 +52,7 @@ const STATUS_OF: Partial<Record<ErrorCode, ExitStatus>> = {
   tenant_forgotten: EXIT.refused,
   prune_unsafe: EXIT.refused,
   row_outside_tenant: EXIT.refused,
+  row_changed: EXIT.refused,
   tenant_busy: EXIT.busy,
   tenant_changing: EXIT.busy,
   table_busy: EXIT.busy,

@@ -27,6 +27,7 @@ export const ERRORS = {
   tenant_held: { status: 409, retry: false },
   tenant_forgotten: { status: 410, retry: false },
   prune_unsafe: { status: 500, retry: false },
+  row_changed: { status: 409, retry: false },
   backup_damaged: { status: 422, retry: false },
   row_outside_tenant: { status: 422, retry: false },
   archive_unreadable: { status: 422, retry: false },

@@ -8,7 +8,7 @@ import { sqlstateOf } from '../database/sqlstates.ts'
 import { BackupError } from '../errors.ts'
 import type { Actor, Services } from '../services.ts'
 import type { Column, ProtectedTable } from '../tables/protected-table.ts'
-import { quoteIdentifier } from '../tables/quote-identifier.ts'
+import { quoteIdentifier, quoteLiteral } from '../tables/quote-identifier.ts'
 import { readProtectedTables } from '../tables/read-protected-tables.ts'
 import { requireTemplateTenant } from '../tenants/find-template-tenant.ts'
 import { lockTenant } from '../tenants/lock-tenant.ts'
@@ -93,7 +93,6 @@ export async function readDefaultRows(
 }> {
   return withDefaults(services, async (session, defaults) => {
     const { live, tenantColumn } = requireTable(defaults, given.table)
-    const shown = live.columns.filter(({ name }) => !live.masked.includes(name))
     const found = `(${selectRows(live)}) as d
       where $1::text is null or exists (
         select from jsonb_each_text(d.row -> 'values') v where strpos(lower(v.value), lower($1)) > 0)`
@@ -107,13 +106,11 @@ export async function readDefaultRows(
     )
     const total = Number(counted[0]?.count)
     const end = given.offset + rows.length
-    const names = new Set(shown.map(({ name }) => name))
-    const columns = await describeColumns(session, live, tenantColumn)
     return {
       rows: rows.map(({ row }) => row),
       total,
       nextCursor: rows.length > 0 && end < total ? end : null,
-      columns: columns.map((column) => ({ ...column, isMasked: !names.has(column.name) })),
+      columns: await describeColumns(session, live, tenantColumn),
     }
   })
 }
@@ -137,9 +134,9 @@ export async function insertDefaultRow(
     const columns = names.map(quoteIdentifier)
     const { rows } = await session.query<{ key: string[] }>(
       `insert into ${live.relation} (${columns.join(', ')})
-       select ${names.map((name) => valueOf(live, name)).join(', ')} from json_populate_record(null::${live.relation}, $1::json) as p
+       select ${names.map((name) => valueText(live, name)).join(', ')} from json_populate_record(null::${live.relation}, $1::json) as p
        returning array[${live.primaryKey.map(({ name }) => `${quoteIdentifier(name)}::text`).join(', ')}] as key`,
-      paramsOf(live, all),
+      [JSON.stringify(all)],
     )
     const key = Object.fromEntries(
       live.primaryKey.map(({ name }, index) => [name, rows[0]?.key[index] ?? '']),
@@ -164,25 +161,16 @@ export async function saveDefaultRow(
     if (names.length > 0) {
       await session.query(
         `update ${live.from.replace(/^from /, '')} set ${names
-          .map((name) => `${quoteIdentifier(name)} = ${valueOf(live, name)}`)
+          .map((name) => `${quoteIdentifier(name)} = ${valueText(live, name)}`)
           .join(', ')}
          from json_populate_record(null::${live.relation}, $1::json) as p
-         where ${isKey(live, `${quoteIdentifier(live.name)}.`, 2 + jsonColumns(live, names).length)}`,
-        [...paramsOf(live, values), JSON.stringify(key)],
+         where ${isKey(live, `${quoteIdentifier(live.name)}.`, 2)}`,
+        [JSON.stringify(values), JSON.stringify(key)],
       )
     }
-    const isSameKey = live.primaryKey.every(({ name }) => !Object.hasOwn(values, name))
-    const newKey = isSameKey
-      ? key
-      : {
-          ...key,
-          ...Object.fromEntries(
-            live.primaryKey.flatMap(({ name }) => {
-              const value = values[name]
-              return value == null ? [] : [[name, value]]
-            }),
-          ),
-        }
+    const newKey = Object.fromEntries(
+      Object.entries(key).map(([name, value]) => [name, values[name] ?? value]),
+    )
     return { isSaved: true, row: await findRow(session, live, newKey) }
   })
 }
@@ -294,7 +282,7 @@ function selectRows(live: ProtectedTable): string {
       : columns
           .map(
             ({ name }) =>
-              `jsonb_build_object($tk$${name.replaceAll('$tk$', '')}$tk$, t.${quoteIdentifier(name)}::text)`,
+              `jsonb_build_object(${quoteLiteral(name)}, t.${quoteIdentifier(name)}::text)`,
           )
           .join(' || ')
   const shown = live.columns.filter(({ name }) => !live.masked.includes(name))
@@ -348,13 +336,11 @@ function requireKey({ label, primaryKey }: ProtectedTable, key: Record<string, s
 
 /** The key's texts compared, as `$n` has them as a JSON object. */
 function isKey({ primaryKey }: ProtectedTable, prefix: string, parameter: number): string {
-  const texts = primaryKey.map(({ name }, index) => ({
-    text: `${prefix}${quoteIdentifier(name)}::text`,
-    index,
-    name,
-  }))
-  return texts
-    .map(({ text, name }) => `${text} = ($${parameter}::jsonb ->> ${quoteName(name)})`)
+  return primaryKey
+    .map(({ name }) => {
+      const given = `($${parameter}::jsonb ->> ${quoteLiteral(name)})`
+      return `${prefix}${quoteIdentifier(name)}::text = ${given}`
+    })
     .join(' and ')
 }
 
@@ -442,8 +428,8 @@ async function fits(
   await session.query('savepoint tenantkeep_value')
   try {
     await session.query(
-      `select ${valueOf(live, name)} from json_populate_record(null::${live.relation}, $1::json) as p`,
-      paramsOf(live, { [name]: value }),
+      `select ${valueText(live, name)} from json_populate_record(null::${live.relation}, $1::json) as p`,
+      [JSON.stringify({ [name]: value })],
     )
     return true
   } catch (error) {
@@ -453,27 +439,12 @@ async function fits(
   }
 }
 
-/** Columns whose texts are JSON themselves, in the order of `names`: a parameter of its own for each, from `$2`. */
-function jsonColumns(live: ProtectedTable, names: readonly string[]): string[] {
-  const json = new Set(
-    live.columns.filter(({ type }) => type === 'json' || type === 'jsonb').map(({ name }) => name),
-  )
-  return names.filter((name) => json.has(name))
-}
-
-/** All other values go through `$1`, as texts that Postgres reads as the column's type. */
-function paramsOf(live: ProtectedTable, values: DefaultValues): (string | null)[] {
-  const json = jsonColumns(live, Object.keys(values))
-  const texts = Object.fromEntries(Object.entries(values).filter(([name]) => !json.includes(name)))
-  return [JSON.stringify(texts), ...json.map((name) => values[name] ?? null)]
-}
-
-function valueOf(live: ProtectedTable, name: string): string {
-  return `p.${quoteIdentifier(name)}`
-}
-
-function quoteName(name: string): string {
-  return `$tk$${name}$tk$`
+/** A value of `$1`, a JSON object of texts that Postgres reads as the columns' types; beside the record `p` of it. */
+function valueText(live: ProtectedTable, name: string): string {
+  const type = live.columns.find((column) => column.name === name)?.type
+  return type === 'json' || type === 'jsonb'
+    ? `($1::json ->> ${quoteLiteral(name)})::${type}`
+    : `p.${quoteIdentifier(name)}`
 }
 
 function explainRefusal(live: ProtectedTable, error: unknown): unknown {

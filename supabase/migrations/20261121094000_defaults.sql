@@ -84,7 +84,7 @@ begin
     on s.seqrelid = case when p.classid = 'pg_class'::regclass then p.objid else p.refobjid end
   where a.attrelid = target.live and a.attname = of_column and not a.attisdropped;
   if used is null then
-    raise exception 'The column % of %.% takes its values from no sequence.', of_column, of_schema, of_table
+    raise exception 'The column % of %.% is filled by no sequence.', of_column, of_schema, of_table
       using errcode = 'TK001';
   end if;
   return query select g.turn, pg_catalog.nextval(used) from generate_series(1, how_many) as g (turn);

@@ -208,6 +208,7 @@ class CopyLooker {
             table,
             `s.${ROW} in (select x.row_no from ${SEEDING} as x where x.table_no = ${index} and x.tenant_key is not null)`,
           ),
+          placeRows(table),
           `update ${SEEDING} as x set now_template = x.template_digest, now_copy = ${digestOf(shared, 'b')}
            from ${staged} as b
            where b.${ROW} = x.row_no and b.${ACTION} = 'before' and x.table_no = ${index}`,
@@ -500,6 +501,10 @@ class CopyLooker {
         reason: `another row has its value of ${key.name}`,
       })
     }
+    await this.#session.query(
+      `update ${staged} set ${ACTION} = 'skip' where ${ROW} = any ($1::bigint[])`,
+      [rows.filter((row) => row.is_manual).map(({ row_no }) => row_no)],
+    )
     const copies = rows.filter((row) => !row.is_manual)
     const foreign = copies.filter((row) => !row.is_own)
     if (foreign.length > 0)
@@ -526,6 +531,7 @@ class CopyLooker {
       [numbers(adopted), numbers(written), numbers(adopted.filter((row) => row.decision === null))],
     )
     await this.#session.query(addBefore(table, `s.${ROW} = any ($1::bigint[])`), [numbers(adopted)])
+    await this.#session.query(placeRows(table))
     await this.#session.query(
       `update ${SEEDING} as x set now_copy = ${digestOf(shared, 'b')} from ${staged} as b
        where x.table_no = ${index} and b.${ROW} = x.row_no and b.${ACTION} = 'before'
@@ -750,6 +756,13 @@ function addBefore({ live, shared, staged }: SeededTable, condition: string): st
     select ${columns}, s.${ROW}, 'before', live.${TABLEOID}, live.${CTID}, live.${XMIN}
     from ${staged} as s join ${liveRows(live)} on ${equalKey(shared, 's', 'live')}
     where s.${ACTION} is distinct from 'before' and ${condition}`
+}
+
+/** Where the live row is that a staged row may be written over. */
+function placeRows({ staged }: SeededTable): string {
+  const place = [TABLEOID, CTID, XMIN].map((column) => `${column} = b.${column}`).join(', ')
+  return `update ${staged} as s set ${place} from ${staged} as b
+    where b.${ROW} = s.${ROW} and b.${ACTION} = 'before' and s.${ACTION} is distinct from 'before'`
 }
 
 /** The nearest decision for the row of an alias. */

@@ -170,6 +170,7 @@ async function stageRows(
        from json_populate_record(null::${staged}, ($1::jsonb${[...json].map((name) => ` - ${quoteLiteral(name)}`).join('')})::json) as p`,
       [JSON.stringify(filled), rowNo],
     )
+    await nameTenant(session, template, table, { rowNo, given: new Set(names) })
     await fillDefaults(session, template, table, { rowNo, given: new Set(names) })
     const digest = createHash('sha256')
       .update(canonicalize(row) ?? '')
@@ -192,6 +193,29 @@ async function stageRows(
       [rowNo, JSON.stringify(key), index, live.schema, live.name],
     )
   }
+}
+
+/** Whoever refers to the tenant's own row by another column than its id need not say so either. */
+async function nameTenant(
+  session: Queryable,
+  { references, root }: Template,
+  { live, staged }: SeededTable,
+  { rowNo, given }: { rowNo: number; given: ReadonlySet<string> },
+): Promise<void> {
+  const set = references
+    .filter(({ child, parent }) => child === live.label && parent === root.live.label)
+    .flatMap(({ childColumns, parentColumns }) =>
+      childColumns.flatMap((name, at) =>
+        given.has(name)
+          ? []
+          : [`${quoteIdentifier(name)} = r.${quoteIdentifier(parentColumns[at] ?? name)}`],
+      ),
+    )
+  if (set.length === 0) return
+  await session.query(
+    `update ${staged} as s set ${set.join(', ')} from ${root.staged} as r where s.${ROW} = $1::bigint`,
+    [rowNo],
+  )
 }
 
 /** Columns that were left out get what an insert would give them. */

@@ -37,7 +37,7 @@ export default handle({
         tenantId: tenant.id,
         reason: input.reason,
         isDryRun: input.dry_run,
-        confirm: input.confirm ?? null,
+        confirmName: input.confirm_name ?? null,
         planHash: input.plan_hash ?? null,
         acceptSideEffects: input.accept_side_effects,
         note: input.note ?? null,

@@ -2,6 +2,8 @@ import { Command, CommanderError } from 'commander'
 import { BackupError } from '../core/errors.ts'
 import { registerBackup } from './backup.ts'
 import { registerCompare } from './compare.ts'
+import { registerCreateTenant } from './create-tenant.ts'
+import { registerDefaults } from './defaults.ts'
 import { registerDoctor } from './doctor.ts'
 import { registerDrill } from './drill.ts'
 import { EXIT, EXIT_HELP, type ExitStatus } from './exit-status.ts'
@@ -11,6 +13,7 @@ import { registerHook } from './hook.ts'
 import { registerInit } from './init.ts'
 import { registerList } from './list.ts'
 import { registerMonitor } from './monitor.ts'
+import { registerOffboardTenant } from './offboard-tenant.ts'
 import { registerPause } from './pause.ts'
 import { registerPolicy } from './policy.ts'
 import { registerPrune } from './prune.ts'
@@ -37,6 +40,9 @@ const REGISTRATIONS = [
   registerPrune,
   registerPolicy,
   registerForgetTenant,
+  registerDefaults,
+  registerCreateTenant,
+  registerOffboardTenant,
   registerDoctor,
   registerMonitor,
   registerWorker,

@@ -71,7 +71,7 @@ export const OffboardInput = z.strictObject({
   /** Only counted and proven, unless it says false. */
   dry_run: z.boolean().default(true),
   /** The organization's name, typed; its id where it has none. Not asked of a dry run. */
-  confirm: z.string().max(2_000).optional(),
+  confirm_name: trimmed(500).optional(),
   /** Of the dry run that was looked at. */
   plan_hash: trimmed(200).optional(),
   /** `enable always` triggers and rules act while rows are deleted. */

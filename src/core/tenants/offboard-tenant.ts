@@ -27,7 +27,7 @@ export interface OffboardInput {
   /** Counts and proves everything, and rolls it back. */
   isDryRun: boolean
   /** The tenant's name, or its id where it has none, typed by whoever means it. Not asked of a dry run. */
-  confirm: string | null
+  confirmName: string | null
   /** Of a dry run; what would delete anything else is `plan_stale`. */
   planHash?: string | null
   /** Triggers and rules may act that can't be silenced. */
@@ -123,7 +123,7 @@ interface Leaving {
 }
 
 async function prepare({ tenants }: Services, input: OffboardInput): Promise<Leaving> {
-  const { tenantId, isDryRun, confirm } = input
+  const { tenantId, isDryRun, confirmName } = input
   const { rows } = await tenants.catalog.query<Leaving>(
     'select tenant_id as id, tenant_name as name from tenantkeep.list_tenants() where tenant_id = $1',
     [tenantId],
@@ -139,10 +139,10 @@ async function prepare({ tenants }: Services, input: OffboardInput): Promise<Lea
       'The template tenant holds the defaults. Name another one first (`tenantkeep init --template-tenant ID`).',
     )
   }
-  if (!isDryRun && confirm?.trim() !== (tenant.name ?? tenant.id).trim()) {
+  if (!isDryRun && confirmName?.trim() !== (tenant.name ?? tenant.id).trim()) {
     throw new BackupError(
       'invalid_request',
-      'Type the name of the organization that is to be removed, exactly, as confirm (its id where it has no name). Nothing was done.',
+      'Type the name of the organization that is to be removed, exactly, as confirm_name (its id where it has no name). Nothing was done.',
     )
   }
   return tenant

@@ -20,7 +20,7 @@ function leave(
     tenantId: trial.tenant,
     reason: 'Contract ended',
     isDryRun: false,
-    confirm: null,
+    confirmName: null,
     acceptSideEffects: false,
     ...given,
   })
@@ -70,7 +70,7 @@ describe('the demonstration', () => {
   test('without the name typed nothing happens, and the journal has the attempt', async () => {
     const before = await trial.photographTenant()
 
-    const attempt = leave(trial, { confirm: 'Sapporo' })
+    const attempt = leave(trial, { confirmName: 'Sapporo' })
 
     await expect(attempt).rejects.toThrow(/Type the name/)
     await before.expectEqual()
@@ -83,7 +83,7 @@ describe('the demonstration', () => {
     const before = await trial.photographTenant()
     const others = await trial.photographOthers()
 
-    const done = await leave(trial, { confirm: name, idempotencyKey: 'once' })
+    const done = await leave(trial, { confirmName: name, idempotencyKey: 'once' })
 
     await others.expectEqual()
     const left = await trial.database.worker.query(
@@ -103,8 +103,8 @@ describe('the demonstration', () => {
       },
     ])
     expect((await journalOf(trial)).at(-1)?.status).toBe('complete')
-    expect(await leave(trial, { confirm: name, idempotencyKey: 'once' })).toEqual(done)
-    await expect(leave(trial, { confirm: name })).rejects.toThrow(/There is no organization/)
+    expect(await leave(trial, { confirmName: name, idempotencyKey: 'once' })).toEqual(done)
+    await expect(leave(trial, { confirmName: name })).rejects.toThrow(/There is no organization/)
 
     await trial.restore(done.backupId ?? '', { accept_access_changes: true })
 
@@ -138,7 +138,9 @@ describe('a small host', () => {
     const before = await trial.photographTenant()
 
     const rehearsal = await leave(trial, { isDryRun: true })
-    const attempt = await leave(trial, { confirm: 'Alpha Gases' }).catch((error: unknown) => error)
+    const attempt = await leave(trial, { confirmName: 'Alpha Gases' }).catch(
+      (error: unknown) => error,
+    )
 
     expect(rehearsal.blockers.map(({ code, table }) => [code, table])).toEqual([
       ['referenced', 'notes'],
@@ -154,7 +156,7 @@ describe('a small host', () => {
     await trial.damage(`update public.notes set body = 'other' where id = 1`)
     const before = await trial.photographTenant()
 
-    const attempt = await leave(trial, { confirm: 'Alpha Gases', planHash }).catch(
+    const attempt = await leave(trial, { confirmName: 'Alpha Gases', planHash }).catch(
       (e: unknown) => e,
     )
 
@@ -167,7 +169,7 @@ describe('a small host', () => {
     const counted = new FaultyDatabase(trial.database.worker)
     const first = await leave(
       trial,
-      { confirm: 'Alpha Gases' },
+      { confirmName: 'Alpha Gases' },
       servicesOf(counted, trial.store.store),
     )
     const before = await (async () => {
@@ -182,7 +184,7 @@ describe('a small host', () => {
 
       const outcome = await leave(
         trial,
-        { confirm: 'Alpha Gases' },
+        { confirmName: 'Alpha Gases' },
         servicesOf(faulty, trial.store.store),
       ).catch((error: unknown) => error)
 

@@ -7,7 +7,7 @@ import { BackupError } from '../errors.ts'
 import { interruptible, throwIfInterrupted } from '../interruptible.ts'
 import type { UpkeepInput, UpkeepReport } from '../jobs/upkeep.ts'
 import type { Services } from '../services.ts'
-import { lockCopies } from '../tenants/lock-tenant.ts'
+import { tryLockCopies } from '../tenants/lock-tenant.ts'
 import { stampOf } from './object-path.ts'
 import { placesOf } from './read-with-copy.ts'
 import type { Store } from './store.ts'
@@ -94,7 +94,7 @@ async function copyOne(round: Round, { backup, placeUrl }: DueCopy): Promise<boo
   try {
     const database = await services.tenants.databaseOf(backup.organizationId)
     return await database.withConnection(async (connection) => {
-      if (!(await lockCopies(connection, backup.organizationId))) return true
+      if (!(await tryLockCopies(connection, backup.organizationId))) return true
       const attempts = await recordCopyStart(catalog, backup.id, placeUrl)
       const copied = await copyObjects(services, {
         backup,

@@ -66,7 +66,7 @@ export async function readPremises(services: Services): Promise<PrunePremises> {
   return {
     settings,
     hostTenants: new Map(tenants.map(({ id, name }) => [id, name])),
-    erasures: await readErasures(services),
+    erasures: await readErasures({ ...services, catalog }),
   }
 }
 

@@ -122,8 +122,8 @@ export async function pruneBackups(services: Services, input: PruneInput): Promi
   }
 }
 
-function isDue({ decisions, leftObjects }: TenantPlan): boolean {
-  return leftObjects > 0 || decisions.some(({ isKept }) => !isKept)
+function isDue({ decisions, leftObjects, isUnfinished }: TenantPlan): boolean {
+  return isUnfinished || leftObjects > 0 || decisions.some(({ isKept }) => !isKept)
 }
 
 function toTrouble({ tenantId }: TenantPlan, code: string, message: string): Trouble {

@@ -1,4 +1,6 @@
 import { z } from 'zod'
+import { BackupError } from '../../src/core/errors.ts'
+import { placesOf } from '../../src/core/store/read-with-copy.ts'
 import { handle } from '../../src/http/handle.ts'
 import { callUpkeep } from '../../src/http/upkeep-answers.ts'
 
@@ -11,5 +13,13 @@ export default handle({
   methods: ['POST'],
   input: z.strictObject({}),
   allow: ['cron', 'operator'],
-  run: (call) => callUpkeep('copy', call),
+  async run(call) {
+    if (placesOf(call.services.store).length < 2) {
+      throw new BackupError(
+        'not_configured',
+        'There is no second place for backups. Set BACKUP_COPY_STORE on this site.',
+      )
+    }
+    return callUpkeep('copy', call)
+  },
 })

@@ -1,5 +1,6 @@
 import { findBackup } from '../../src/core/backup/backup-record.ts'
 import { describeDownload } from '../../src/core/backup/describe-download.ts'
+import { recordExport } from '../../src/core/backup/record-export.ts'
 import { BackupError } from '../../src/core/errors.ts'
 import { requireTenantOfBackup } from '../../src/http/authorize.ts'
 import { ExportInput } from '../../src/http/backup-answers.ts'
@@ -14,6 +15,7 @@ export default handle({
   async run({ services, caller, input }) {
     const { catalog } = services.tenants
     const tenantId = await requireTenantOfBackup(catalog, caller, input.backup_id)
+    await recordExport(catalog, { backupId: input.backup_id, actor: caller.actor })
     const backup = await findBackup(catalog, input.backup_id)
     if (backup?.organizationId !== tenantId) {
       throw new BackupError('backup_not_found', 'There is no such backup among yours.')

@@ -18,13 +18,15 @@ export function registerDoctor(program: Command, run: Runner): void {
       .command('doctor')
       .description('look for what would break a backup or a restore, each with what puts it right')
       .option('--db-url <url>', 'as the worker or as the owner (SUPABASE_DB_URL and ADMIN_DB_URL)')
-      .option('--store <url>', 'where backups live (BACKUP_STORE)'),
+      .option('--store <url>', 'where backups live (BACKUP_STORE)')
+      .option('--orphans', 'list the whole store for objects that no backup names'),
   ).action(
-    run<ConnectionFlags>(async ({ env, progress }, flags) => {
+    run<ConnectionFlags & { orphans?: boolean }>(async ({ env, progress }, flags) => {
       const logins = await openLogins(flags, env)
       try {
         const diagnosis = await runDoctor({
           ...logins,
+          withOrphans: flags.orphans === true,
           store: orError(() => openConfiguredStore(flags, env)),
           signingKeys: orError(() =>
             parseSigningKeys({

@@ -5,9 +5,10 @@ import { pipeline } from 'node:stream/promises'
 import { type Command, Option } from 'commander'
 import { findBackup } from '../core/backup/backup-record.ts'
 import { exportBackup } from '../core/backup/export-backup.ts'
+import { recordExport } from '../core/backup/record-export.ts'
 import { BackupError } from '../core/errors.ts'
 import { openArchive } from '../core/restore/open-archive.ts'
-import type { Services } from '../core/services.ts'
+import type { Actor, Services } from '../core/services.ts'
 import { requireStore } from './describe-backup.ts'
 import { formatBytes, formatCount, printable } from './format-text.ts'
 import {
@@ -43,12 +44,16 @@ export function registerExport(program: Command, run: Runner): void {
   )
 }
 
+const ACTOR: Actor = { kind: 'operator', id: null, label: 'command line' }
+
 async function writeArchive(
   services: Services,
   { progress, signal }: CommandContext,
   { backup: id, to }: ExportFlags,
 ): Promise<CommandResult> {
-  const backup = await findBackup(services.tenants.catalog, id)
+  const { catalog } = services.tenants
+  await recordExport(catalog, { backupId: id, actor: ACTOR })
+  const backup = await findBackup(catalog, id)
   if (backup === undefined) throw new BackupError('backup_not_found', `There is no backup ${id}.`)
   requireStore(backup, services.store)
   const file = resolve(to)

@@ -1,16 +1,23 @@
 import type { Command } from 'commander'
+import { findOrphans, removeOrphans } from '../core/retention/find-orphans.ts'
 import { type PrunePreview, previewPrune } from '../core/retention/preview-prune.ts'
 import { type PruneReport, pruneBackups } from '../core/retention/prune-backups.ts'
-import type { Actor } from '../core/services.ts'
+import type { Actor, Services } from '../core/services.ts'
 import { askForWord } from './ask-word.ts'
 import { EXIT } from './exit-status.ts'
 import { formatBytes, formatCount, printable } from './format-text.ts'
-import { addCommonFlags, type CommandResult, type Runner } from './run-command.ts'
+import {
+  addCommonFlags,
+  type CommandContext,
+  type CommandResult,
+  type Runner,
+} from './run-command.ts'
 import { type ConnectionFlags, withServices } from './settings.ts'
 
 interface PruneFlags extends ConnectionFlags {
   tenant?: string
   dryRun?: boolean
+  orphans?: boolean
   yes?: boolean
 }
 
@@ -26,6 +33,10 @@ export function registerPrune(program: Command, run: Runner): void {
       .description('remove the backups that no retention rule keeps')
       .option('--tenant <id>', 'of one tenant only')
       .option('--dry-run', 'say what would go, and what is kept why; change nothing')
+      .option(
+        '--orphans',
+        'remove objects that no backup names instead (doctor --orphans lists them)',
+      )
       .option('--yes', 'don’t ask')
       .option('--db-url <url>', "the worker's database URL (SUPABASE_DB_URL)")
       .option('--store <url>', 'where backups live (BACKUP_STORE)'),
@@ -33,6 +44,7 @@ export function registerPrune(program: Command, run: Runner): void {
     run<PruneFlags>(({ env, progress, signal }, flags) =>
       withServices(flags, env, async (services) => {
         const tenant = flags.tenant === undefined ? {} : { tenantId: flags.tenant }
+        if (flags.orphans === true) return pruneOrphans(services, flags, { progress, signal })
         const preview = await previewPrune(services, { ...tenant, signal })
         const lines = describePreview(preview)
         if (flags.dryRun === true) {
@@ -59,6 +71,40 @@ export function registerPrune(program: Command, run: Runner): void {
       }),
     ),
   )
+}
+
+/** Looks, asks, removes what is still orphaned then. */
+async function pruneOrphans(
+  services: Services,
+  flags: PruneFlags,
+  { progress, signal }: Pick<CommandContext, 'progress' | 'signal'>,
+): Promise<CommandResult> {
+  const { catalog } = services.tenants
+  const tenant = flags.tenant === undefined ? {} : { tenantId: flags.tenant }
+  const { orphans, unclear } = await findOrphans({ ...services, catalog }, tenant)
+  const lines = [
+    ...orphans.map(
+      ({ store, tenantId, paths, bytes }) =>
+        `${printable(tenantId)}: ${formatCount(paths.length)} objects in ${printable(store)} that no backup names, ${formatBytes(bytes)}`,
+    ),
+    ...unclear.map(
+      ({ folder, reason }) => `${printable(folder)}: left alone. ${printable(reason)}`,
+    ),
+  ]
+  if (flags.dryRun === true || orphans.length === 0) {
+    const text = orphans.length === 0 ? [...lines, 'No object is without a backup.'] : lines
+    return { document: { dry_run: true, orphans, unclear }, text: text.join('\n') }
+  }
+  if (flags.yes !== true) {
+    for (const line of lines) progress.say(line)
+    await askForWord('The objects above are removed, for good.', 'prune', signal)
+  }
+  const removed = await removeOrphans(services, { ...tenant, actor: ACTOR })
+  return {
+    document: { dry_run: false, ...removed },
+    text: `${formatCount(removed.objects)} objects removed, ${formatBytes(removed.bytes)}.`,
+    status: removed.busy.length > 0 ? EXIT.busy : EXIT.done,
+  }
 }
 
 const QUESTION = 'The backups above are removed from catalog and store, for good.'

@@ -18,6 +18,7 @@ import { registerPause } from './pause.ts'
 import { registerPolicy } from './policy.ts'
 import { registerPrune } from './prune.ts'
 import { registerRestore } from './restore.ts'
+import { registerResume } from './resume.ts'
 import { createRunner, reportError, type Surroundings } from './run-command.ts'
 import { registerShow } from './show.ts'
 import { registerUndo } from './undo.ts'
@@ -47,6 +48,7 @@ const REGISTRATIONS = [
   registerMonitor,
   registerWorker,
   registerPause,
+  registerResume,
   registerUnhook,
   registerHook,
   registerUninstall,

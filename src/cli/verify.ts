@@ -151,20 +151,27 @@ async function verifyOne(
 }
 
 function describe(title: string, verification: Verification): Outcome {
-  const { backup, isIntact, findings, objects, rows, bytes } = verification
+  const { backup, isIntact, isUsable, wholeIn, findings, objects, rows, bytes } = verification
+  const verdict = isIntact
+    ? 'intact'
+    : isUsable
+      ? 'damaged in one place, and whole elsewhere'
+      : 'DAMAGED'
   const read = `${formatCount(objects)} objects, ${formatCount(rows)} rows, ${formatBytes(bytes)}`
   return {
     document: {
       backup_id: backup.id,
       organization_id: backup.organizationId,
       is_intact: isIntact,
+      is_usable: isUsable,
+      whole_in: wholeIn,
       objects,
       rows,
       bytes,
       findings,
     },
     lines: [
-      `${printable(title)}: ${isIntact ? 'intact' : 'DAMAGED'} (${read})`,
+      `${printable(title)}: ${verdict} (${read})`,
       ...findings.map(({ code, message }) => `    ${printable(message)} (${code})`),
     ],
     status: isIntact ? EXIT.done : EXIT.failed,

@@ -8,12 +8,14 @@ interface WorkerFlags extends ConnectionFlags {
   once?: boolean
 }
 
-/** `worker`: does the queued backups, for as long as it is left running. */
+/** `worker`: does what is queued, for as long as it is left running. */
 export function registerWorker(program: Command, run: Runner): void {
   addCommonFlags(
     program
       .command('worker')
-      .description('do queued backups until it is stopped; run as many side by side as you like')
+      .description(
+        'do queued backups, restores and upkeep until it is stopped; run as many side by side as you like',
+      )
       .option('--db-url <url>', "the worker's database URL (SUPABASE_DB_URL)")
       .option('--store <url>', 'where backups live (BACKUP_STORE)')
       .option('--concurrency <n>', 'backups at the same time in this process', toCount, 2)
@@ -22,8 +24,8 @@ export function registerWorker(program: Command, run: Runner): void {
     run<WorkerFlags>(async ({ env, progress, signal }, flags) => {
       const options = {
         logLevel: 'info',
-        // One more holds the places in which backups of this process run.
-        dataSessions: flags.concurrency + 1,
+        // One more holds the places in which backups of this process run; two are for upkeep beside them.
+        dataSessions: flags.concurrency + 3,
       }
       return withServices(
         flags,
@@ -31,7 +33,9 @@ export function registerWorker(program: Command, run: Runner): void {
         async (services) => {
           await services.store.check()
           const { concurrency } = flags
-          progress.say(`Working on queued backups, up to ${concurrency} at a time.`)
+          progress.say(
+            `Working on what is queued, up to ${concurrency} backups at a time and one task of upkeep.`,
+          )
           const report = await workJobs(services, {
             concurrency,
             signal,

@@ -33,6 +33,7 @@ const Variables = z.object({
   ALERT_WEBHOOK_URL: text,
   MONITOR_PING_URL: text,
   METRICS_TOKEN: text,
+  NETLIFY_SCHEDULE: text.transform((value) => value === 'on'),
   URL: text,
 })
 
@@ -61,7 +62,9 @@ export interface Environment {
   monitorPing: URL | undefined
   /** What reads the metrics, and no more. */
   metricsToken: string | undefined
-  /** Where this site itself is reached, for calling our own background function. */
+  /** Netlify's own clock fires the daily backup and the monitor. */
+  isScheduled: boolean
+  /** Where this site itself is reached, for calling our own functions. */
   siteUrl: string | undefined
 }
 
@@ -125,6 +128,7 @@ export function readEnvironment(
     alertWebhook: parseSecretUrl('ALERT_WEBHOOK_URL', all.ALERT_WEBHOOK_URL),
     monitorPing: parseSecretUrl('MONITOR_PING_URL', all.MONITOR_PING_URL),
     metricsToken: all.METRICS_TOKEN,
+    isScheduled: all.NETLIFY_SCHEDULE,
     siteUrl: all.URL,
   }
 }

@@ -9,8 +9,8 @@ import { openStores } from '../core/store/open-store.ts'
 import { locateInShared } from '../core/tenants/locate-tenant.ts'
 import type { Environment } from './environment.ts'
 
-/** One holds the places, the others serve backups. */
-const DATA_SESSIONS = DEFAULT_CONCURRENCY + 1
+/** One holds the places, two are for upkeep, the others serve backups. */
+const DATA_SESSIONS = DEFAULT_CONCURRENCY + 3
 
 let built: { key: string; services: Services } | undefined
 let log: Logger | undefined

@@ -222,7 +222,9 @@ function Overview({
         mt={shown === 'tenants' ? 0 : 'xl'}
         keepMounted={false}
         value={shown}
-        onChange={(next) => setSearchParams({ tab: next === 'backups' ? null : next, page: null })}
+        onChange={(next) =>
+          setSearchParams({ tab: next === 'backups' ? null : next, page: null, show: null })
+        }
       >
         <Tabs.List className={classes.tabs}>
           <Tabs.Tab value="backups">Available backups</Tabs.Tab>

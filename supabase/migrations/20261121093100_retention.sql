@@ -47,6 +47,9 @@ comment on table tenantkeep.forgotten_tenants is
 create index tenant_backups_pruned on public.tenant_backups (organization_id)
   where status = 'pruned' and objects_removed_at is null;
 
+create index backup_logs_unfinished_removals on public.backup_logs (organization_id)
+  where backup_type in ('prune', 'forget') and status in ('running', 'failed');
+
 alter table tenantkeep.retention_policies enable row level security;
 alter table tenantkeep.departed_tenants enable row level security;
 alter table tenantkeep.doomed_objects enable row level security;

@@ -19,6 +19,7 @@ const Options = z.object({
     backupDate: z.string(),
     takenAt: z.string(),
     storeUrl: z.string(),
+    copiedTo: z.array(z.string()),
     summaryPath: z.string(),
     summarySha256: z.string(),
   }),

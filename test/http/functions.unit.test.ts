@@ -11,5 +11,14 @@ test('every function answers at /.netlify/functions/<name>: no config, which cou
   )
 
   expect(names).toContain('daily-tenant-backup.ts')
-  for (const module of modules) expect(Object.keys(module)).toEqual(['default'])
+  for (const [i, module] of modules.entries()) {
+    const isScheduled = names[i]?.startsWith('scheduled-') === true
+    // Netlify's clock asks for a config, and a schedule is all that may be in it.
+    expect({ ...module, default: typeof Reflect.get(module, 'default') }).toEqual({
+      default: 'function',
+      ...(isScheduled
+        ? { config: { schedule: expect.stringMatching(/^\d+ (\d+|\*) \* \* \*$/) } }
+        : {}),
+    })
+  }
 })

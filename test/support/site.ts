@@ -204,6 +204,7 @@ const NOT_SET = {
   ALERT_WEBHOOK_URL: undefined,
   MONITOR_PING_URL: undefined,
   METRICS_TOKEN: undefined,
+  NETLIFY_SCHEDULE: undefined,
   URL: undefined,
 }
 

@@ -1,4 +1,5 @@
 import { BackupError } from '../errors.ts'
+import { requireNotForgotten } from '../retention/erasure-marks.ts'
 import type { Services } from '../services.ts'
 import { canSignUrls } from '../store/store.ts'
 import {
@@ -45,6 +46,7 @@ export async function describeDownload(
       'Backups are kept in a directory here, which a browser can not reach. Use the command line: tenantkeep export.',
     )
   }
+  await requireNotForgotten({ store, signingKeys }, backup)
   const summary = await loadSummary({ store, signingKeys }, backup)
   requireArchiveSize(
     summary.totals.raw_bytes,

@@ -7,7 +7,7 @@ import type { SigningKeys } from './signature.ts'
 import { parseSummary, type Summary } from './summary.ts'
 
 /** A summary is a few hundred bytes per part; what is larger than this is none. */
-const MAX_SUMMARY_BYTES = 64 * 1024 * 1024
+export const MAX_SUMMARY_BYTES = 64 * 1024 * 1024
 
 /**
  * Reads the summary of a complete backup and proves it: digest against the catalog, signature, and that

@@ -1,5 +1,7 @@
 import { BackupError } from '../errors.ts'
 import type { Actor, Services } from '../services.ts'
+import { isWithinReach, placesOf } from '../store/read-with-copy.ts'
+import type { Store } from '../store/store.ts'
 import type { Backup, BackupDamage } from './backup-record.ts'
 
 /** Where everything is gone, the first few say it. */
@@ -24,19 +26,19 @@ export function damageOf(error: unknown, table: string | null): BackupDamage | n
 /**
  * Marks a complete backup as damaged, from the moment on when that was first found, with a line in the journal
  * the first time. Such a backup is not offered, and counts for nothing, until it is read back whole. Does
- * nothing where the store that was read is not the backup's, or has lost more than objects. `isRead` says that
- * all of it was looked at. Returns whether the backup is marked.
+ * nothing where the store that was read is not the backup's. `isRead` says that all of it was looked at. Returns
+ * whether the backup is marked. Throws `bucket_missing` or `store_unavailable` where the store has lost more than
+ * objects.
  */
 export async function recordDamage(
   { tenants, store }: Marking,
-  backup: Pick<Backup, 'id' | 'storeUrl'>,
+  backup: Pick<Backup, 'id' | 'storeUrl' | 'copiedTo'>,
   given: { damage: readonly BackupDamage[]; isRead: boolean; actor?: Actor; runId?: string | null },
 ): Promise<boolean> {
   const { damage, isRead, actor = SYSTEM, runId = null } = given
   const [first] = damage
-  if (first === undefined || backup.storeUrl !== store.url) return false
-  // A folder that is not mounted, a bucket that is gone: then it is the store that somebody must look at.
-  if (damage.some(({ code }) => code === 'object_missing')) await store.check()
+  if (first === undefined || !isWithinReach(store, backup)) return false
+  for (const place of placesOf(store)) await requirePlace(place, damage)
   const { rowCount } = await tenants.catalog.query(
     `with known as (
        select b.id, b.damaged_at is null as is_new from public.tenant_backups b
@@ -72,13 +74,76 @@ export async function recordDamage(
   return rowCount === 1
 }
 
+/** A folder that is not mounted, a bucket that is gone: then it is the store that somebody must look at. */
+async function requirePlace(place: Store, damage: readonly BackupDamage[]): Promise<void> {
+  if (damage.some(({ code }) => code === 'object_missing')) await place.check()
+}
+
 /**
- * The same for whoever reads a backup for another purpose and stumbles over what is wrong with it; never in
- * the way of that error.
+ * Notes what was found in one place of a backup that is whole in another, with a line in the journal the first
+ * time: the next round of copies puts it right. Nothing found takes such a note away.
+ */
+export async function recordPlace(
+  { tenants, store }: Pick<Services, 'tenants' | 'store'>,
+  backup: Pick<Backup, 'id' | 'storeUrl'>,
+  given: {
+    url: string
+    damage: readonly BackupDamage[]
+    actor?: Actor
+    runId?: string | null
+  },
+): Promise<void> {
+  const { url, damage, actor = SYSTEM, runId = null } = given
+  const [first] = damage
+  if (first === undefined) {
+    await tenants.catalog.query(
+      `delete from tenantkeep.backup_copies
+       where backup_id = $1 and store_url = $2 and status = 'damaged'`,
+      [backup.id, url],
+    )
+    return
+  }
+  for (const place of placesOf(store)) if (place.url === url) await requirePlace(place, damage)
+  await tenants.catalog.query(
+    `with known as (
+       select c.status from tenantkeep.backup_copies c where c.backup_id = $1 and c.store_url = $2
+     ), marked as (
+       insert into tenantkeep.backup_copies as c (backup_id, store_url, status, error_code, error_message)
+       select b.id, $2, 'damaged', $3, $4 from public.tenant_backups b
+       where b.id = $1 and b.status = 'complete'
+       on conflict (backup_id, store_url) do update
+         set status = 'damaged', error_code = excluded.error_code, error_message = excluded.error_message
+       returning c.backup_id
+     )
+     insert into public.backup_logs
+       (backup_type, status, completed_at, organization_id, organization_name, backup_id, run_id,
+        actor_kind, actor_id, actor_label, error_code, error_message, details)
+     select 'verify', 'failed', clock_timestamp(), b.organization_id, b.organization_name, b.id, $5::uuid,
+       $6, $7, $8, $3, $4 || ' Another place has it whole, and the next round of copies puts it right.',
+       jsonb_build_object('store', $2::text, 'damage', $9::jsonb)
+     from marked m join public.tenant_backups b on b.id = m.backup_id
+     where not exists (select from known k where k.status = 'damaged')`,
+    [
+      backup.id,
+      url,
+      first.code,
+      first.message,
+      runId,
+      actor.kind,
+      actor.id,
+      actor.label,
+      JSON.stringify(damage.slice(0, MOST_DAMAGES)),
+    ],
+  )
+}
+
+/**
+ * Marks a backup as damaged for whoever reads it for another purpose and stumbles over what is wrong with it;
+ * never in the way of that error.
  */
 export async function noteDamage(
   services: Marking,
-  backup: Pick<Backup, 'id' | 'storeUrl'>,
+  backup: Pick<Backup, 'id' | 'storeUrl' | 'copiedTo'>,
   error: unknown,
   table: string | null,
 ): Promise<void> {

@@ -1,19 +1,25 @@
 import { Readable } from 'node:stream'
 import { BackupError } from '../errors.ts'
 import { throwIfInterrupted } from '../interruptible.ts'
+import { logPhase } from '../log.ts'
 import type { Actor, Services } from '../services.ts'
 import { tenantPrefix } from '../store/object-path.ts'
+import { type ObjectReader, placesOf } from '../store/read-with-copy.ts'
 import { type Backup, type BackupDamage, findBackup } from './backup-record.ts'
-import { type ObjectReader, readObject } from './check-object.ts'
+import { readObject } from './check-object.ts'
 import { loadSummary } from './load-summary.ts'
-import { damageOf, recordDamage, recordWhole } from './record-damage.ts'
+import { damageOf, recordDamage, recordPlace, recordWhole } from './record-damage.ts'
 import type { Summary, SummaryPart } from './summary.ts'
 import { unpackPart } from './unpack-part.ts'
 
 export interface Verification {
   backup: Backup
-  /** Nothing found: every object is there, whole, and what was signed. */
+  /** Nothing found: in every place that has it, every object is there, whole, and what was signed. */
   isIntact: boolean
+  /** It can be restored: whole in one of its places, or in all of them together. */
+  isUsable: boolean
+  /** The places that it is whole in, by their URLs. */
+  wholeIn: string[]
   /** `object_missing`, `backup_damaged`; with the table whose rows are concerned, null for the summary. */
   findings: BackupDamage[]
   objects: number
@@ -26,7 +32,7 @@ export interface VerifyOptions {
   onProgress?: (progress: { table: string; rowsDone: number; rowsTotal: number }) => void
   /** Called for every piece that the store gave, with its bytes; also of what is damaged or cut off. */
   onRead?: (bytes: number) => void
-  /** Parts that were found whole a moment ago, and need not be read again: backups share them. Added to. */
+  /** What was found whole a moment ago, and need not be read again: backups share parts. Added to. */
   whole?: Set<string>
   /** For the journal, where something is found. */
   actor?: Actor
@@ -37,8 +43,9 @@ export interface VerifyOptions {
 /**
  * Reads a complete backup again, object by object: the summary's digest against the catalog, its
  * signature, its numbers against the catalog; then of every part size and digest as stored, that it is
- * one gzip member, size and digest unpacked, framing and rows. Collects everything that is wrong, and
- * notes in the catalog what came of it: whole and when, or damaged and how. Throws `backup_not_found`,
+ * one gzip member, size and digest unpacked, framing and rows. All that in each place that it is in. Collects
+ * everything that is wrong, and notes in the catalog what came of it: whole and when, or damaged and how, or
+ * damaged in which place, for the next round of copies to put right. Throws `backup_not_found`,
  * `backup_incomplete`, and `store_unavailable` or `bucket_missing`, which say nothing about the backup.
  */
 export async function verifyBackup(
@@ -51,30 +58,87 @@ export async function verifyBackup(
   if (backup === undefined) {
     throw new BackupError('backup_not_found', `There is no backup ${backupId}.`)
   }
-  const result = await readWhole(services, backup, options)
+  const result = await logPhase(
+    services.log,
+    'verify',
+    { backupId, tenantId: backup.organizationId, runId: options.runId },
+    () => readPlaces(services, backup, options),
+    ({ objects, rows, bytes, findings }) => ({
+      ...{ objects, rows, bytes, findings: findings.length },
+    }),
+  )
   const { actor, runId = null } = options
-  if (result.isIntact) await recordWhole(services, backup.id, { actor, runId })
-  else {
+  const finder = { ...(actor === undefined ? {} : { actor }), runId }
+  if (result.isUsable) {
+    await recordWhole(services, backup.id, finder)
+    for (const { url, certain } of result.places) {
+      await recordPlace(services, backup, { url, damage: certain, ...finder })
+    }
+  } else {
+    const [first] = result.places
     await recordDamage(services, backup, {
-      damage: result.certain,
+      damage: first?.certain ?? [],
       isRead: true,
-      ...(actor === undefined ? {} : { actor }),
-      runId,
+      ...finder,
     })
   }
   return result
+}
+
+interface PlaceReading extends Pick<Verification, 'findings' | 'objects' | 'rows' | 'bytes'> {
+  url: string
+  /** Of the findings, those that are the backup's and not the reader's. */
+  certain: BackupDamage[]
+}
+
+/** Each place by itself, as what is damaged in one is hidden by the other; then together, where no one is whole. */
+async function readPlaces(
+  services: Services,
+  backup: Backup,
+  options: VerifyOptions,
+): Promise<Verification & { places: PlaceReading[] }> {
+  const inUse = placesOf(services.store).filter(
+    ({ url }) => url === backup.storeUrl || backup.copiedTo.includes(url),
+  )
+  const places: PlaceReading[] = []
+  for (const place of inUse.length === 0 ? [services.store] : inUse) {
+    places.push(await readWhole({ ...services, store: place }, backup, options))
+  }
+  const wholeIn = places.filter(({ findings }) => findings.length === 0).map(({ url }) => url)
+  let isUsable = wholeIn.length > 0
+  if (!isUsable && places.length > 1) {
+    const together = await readWhole(services, backup, options)
+    isUsable = together.findings.length === 0
+    places[0] = { ...(places[0] ?? together), bytes: (places[0]?.bytes ?? 0) + together.bytes }
+  }
+  const [first] = places
+  return {
+    backup,
+    isIntact: wholeIn.length === places.length,
+    isUsable,
+    wholeIn,
+    findings: places.flatMap(({ url, findings }) =>
+      places.length === 1
+        ? findings
+        : findings.map((found) => ({ ...found, message: `${found.message} (in ${url})` })),
+    ),
+    objects: first?.objects ?? 0,
+    rows: first?.rows ?? 0,
+    bytes: places.reduce((sum, { bytes }) => sum + bytes, 0),
+    places,
+  }
 }
 
 async function readWhole(
   services: Services,
   backup: Backup,
   { onProgress, onRead, whole, signal }: VerifyOptions,
-): Promise<Verification & { certain: BackupDamage[] }> {
-  const result = {
-    backup,
-    isIntact: false,
-    findings: [] as BackupDamage[],
-    certain: [] as BackupDamage[],
+): Promise<PlaceReading> {
+  const { url } = services.store
+  const result: PlaceReading = {
+    url,
+    findings: [],
+    certain: [],
     objects: 0,
     rows: 0,
     bytes: 0,
@@ -113,8 +177,9 @@ async function readWhole(
       throwIfInterrupted(signal)
       try {
         if (!part.path.startsWith(prefix)) throw foreignPath(part)
-        if (whole?.has(nameOf(part)) !== true) await verifyPart(reader, part, signal)
-        whole?.add(nameOf(part))
+        const name = JSON.stringify([url, part])
+        if (whole?.has(name) !== true) await verifyPart(reader, part, signal)
+        whole?.add(name)
         result.objects += 1
         result.rows += part.rows
       } catch (error) {
@@ -124,7 +189,6 @@ async function readWhole(
       onProgress?.({ table: table.name, rowsDone, rowsTotal: table.rows })
     }
   }
-  result.isIntact = result.findings.length === 0
   return result
 }
 
@@ -140,11 +204,6 @@ async function verifyPart(
     signal,
   )
   await unpackPart(stored, part)
-}
-
-/** Everything that two summaries may say differently of one object. */
-function nameOf(part: SummaryPart): string {
-  return JSON.stringify(part)
 }
 
 function countReads(store: ObjectReader, onBytes: (bytes: number) => void): ObjectReader {

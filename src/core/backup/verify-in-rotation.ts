@@ -4,6 +4,8 @@ import { interruptible } from '../interruptible.ts'
 import { holdRotation } from '../jobs/hold-rotation.ts'
 import type { UpkeepInput, UpkeepReport } from '../jobs/upkeep.ts'
 import type { Services } from '../services.ts'
+import { placesOf } from '../store/read-with-copy.ts'
+import { isWithin } from './backup-record.ts'
 import { readProofSettings } from './proof-settings.ts'
 import { verifyBackup } from './verify-backup.ts'
 
@@ -24,6 +26,8 @@ interface Round {
   whole: Set<string>
   verified: number
   damaged: string[]
+  /** Damaged in one place, and whole in another or in all of them together. */
+  harmed: { backup_id: string; whole_in: string[] }[]
   unreadable: { backup_id: string; code: string }[]
   bytes: number
 }
@@ -54,6 +58,7 @@ export async function verifyInRotation(
       whole: new Set(),
       verified: 0,
       damaged: [],
+      harmed: [],
       unreadable: [],
       bytes: 0,
     }
@@ -61,11 +66,12 @@ export async function verifyInRotation(
     const left = (await isUsedUp(round)) ? 0 : await countDue(round)
     return {
       done: round.verified + round.damaged.length,
-      failed: round.damaged.length + round.unreadable.length,
+      failed: round.damaged.length + round.harmed.length + round.unreadable.length,
       left,
       details: {
         verified: round.verified,
         damaged: round.damaged,
+        damaged_in_one_place: round.harmed,
         unreadable: round.unreadable,
         bytes: round.bytes,
         bytes_per_day: budget,
@@ -105,7 +111,7 @@ async function verifyOne(
   if (round.whole.size > MOST_WHOLE) round.whole.clear()
   let bytes = 0
   try {
-    const { isIntact } = await verifyBackup(services, id, {
+    const { isIntact, isUsable, wholeIn } = await verifyBackup(services, id, {
       actor: input.actor,
       runId: input.runId,
       whole: round.whole,
@@ -114,10 +120,11 @@ async function verifyOne(
       },
       signal: input.signal,
     })
-    if (!isIntact) {
+    if (!isUsable) {
       round.damaged.push(id)
       return 'damaged'
     }
+    if (!isIntact) round.harmed.push({ backup_id: id, whole_in: wholeIn })
     round.verified += 1
     return 'whole'
   } catch (error) {
@@ -153,10 +160,14 @@ const DUE = `
     where status = 'complete' and damaged_at is not null group by organization_id
   ) damage on damage.organization_id = b.organization_id and damage.found_at > b.verified_at
     and b.damaged_at is null
-  where b.status = 'complete' and b.pruned_at is null and b.store_url = $1 and b.id <> all ($2::uuid[])
+  where b.status = 'complete' and b.pruned_at is null and ${isWithin('b', '$1')} and b.id <> all ($2::uuid[])
     and (b.verified_at < now() - interval '${PROOF_DAYS} days' or damage.found_at is not null)
     and (b.checked_at is null or b.checked_at < date_trunc('day', now(), 'utc')
       or b.checked_at < damage.found_at)`
+
+function urlsOf({ store }: Services): string[] {
+  return placesOf(store).map(({ url }) => url)
+}
 
 async function findDue({ services, seen, input }: Round): Promise<string[]> {
   const { rows } = await interruptible(
@@ -164,7 +175,7 @@ async function findDue({ services, seen, input }: Round): Promise<string[]> {
       `select b.id ${DUE}
        order by damage.found_at is null, greatest(b.verified_at, b.checked_at), b.created_at, b.id
        limit ${BATCH}`,
-      [services.store.url, [...seen]],
+      [urlsOf(services), [...seen]],
     ),
     input.signal,
   )
@@ -174,7 +185,7 @@ async function findDue({ services, seen, input }: Round): Promise<string[]> {
 async function countDue({ services, seen }: Round): Promise<number> {
   const { rows } = await services.tenants.catalog.query<{ count: string }>(
     `select count(*) as count ${DUE}`,
-    [services.store.url, [...seen]],
+    [urlsOf(services), [...seen]],
   )
   return Number(rows[0]?.count)
 }

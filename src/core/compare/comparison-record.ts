@@ -19,27 +19,37 @@ const DEAD_AFTER = `interval '1 day'`
 /** A page of rows stays well below what a function may answer. */
 const PAGE_BYTES = 4_000_000
 
-/** Records that a comparison begins, and gives its run's id. */
+/**
+ * Records that a comparison begins, and gives its run's id; from then on prune leaves its backups alone. Waits
+ * for a prune that is about to take one. Throws `backup_incomplete` where one is not there any more.
+ */
 export async function startCompareRun(
   catalog: Queryable,
   given: { actor: Actor; tenantId: string; tenantName: string | null; request: CompareRequest },
 ): Promise<string> {
   const { actor, tenantId, tenantName, request } = given
   const { rows } = await catalog.query<{ id: string }>(
-    `insert into tenantkeep.runs (kind, actor_kind, actor_id, actor_label, tenant_ids, request)
-     values ('compare', $1, $2, $3, array[$4], $5) returning id`,
+    `with held as (
+       select id from public.tenant_backups
+       where id = any (array[$6, $7]::uuid[]) and status = 'complete' for share
+     )
+     insert into tenantkeep.runs (kind, actor_kind, actor_id, actor_label, tenant_ids, request)
+     select 'compare', $1, $2, $3, array[$4], $5
+     where (select count(*) from held) = (select count(distinct id) from unnest(array[$6, $7]::uuid[]) as asked (id))
+     returning id`,
     [
       actor.kind,
       actor.id,
       actor.label,
       tenantId,
       JSON.stringify({ tenant_name: tenantName, ...request }),
+      request.backup_id,
+      request.with_backup_id,
     ],
   )
   const id = rows[0]?.id
-  if (id === undefined)
-    throw new BackupError('internal', 'The run could not be recorded. Try again.')
-  return id
+  if (id !== undefined) return id
+  throw new BackupError('backup_incomplete', 'The backup was just pruned. Choose another one.')
 }
 
 export async function completeCompareRun(

@@ -3,6 +3,7 @@ import { readBackupSettings } from '../backup/backup-settings.ts'
 import type { Queryable } from '../database/database.ts'
 import { BackupError } from '../errors.ts'
 import { readJobSettings } from '../jobs/job-settings.ts'
+import { requireUsablePolicies } from '../retention/set-policy.ts'
 import { type Finding, finding } from './finding.ts'
 
 const SET = 'update tenantkeep.settings set value = …, updated_at = now() where key ='
@@ -132,7 +133,7 @@ async function findMissing(
 
 async function checkReaders(database: Queryable): Promise<Finding[]> {
   const found: Finding[] = []
-  for (const read of [readBackupSettings, readJobSettings]) {
+  for (const read of [readBackupSettings, readJobSettings, requireUsablePolicies]) {
     try {
       await read(database)
     } catch (error) {

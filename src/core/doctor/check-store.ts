@@ -1,7 +1,9 @@
 import { findLastOfAll } from '../backup/backup-record.ts'
 import type { SigningKeys } from '../backup/signature.ts'
-import type { Queryable } from '../database/database.ts'
+import type { Database, Queryable } from '../database/database.ts'
 import { BackupError, type ErrorCode } from '../errors.ts'
+import { readErasures } from '../retention/erasure-marks.ts'
+import { findOrphans } from '../retention/find-orphans.ts'
 import type { Store } from '../store/store.ts'
 import { type Finding, finding } from './finding.ts'
 
@@ -48,6 +50,53 @@ export async function checkStore(store: Store): Promise<Finding[]> {
       }),
     ]
   }
+}
+
+/** Objects that no backup names; the whole store is listed for it, and summaries are read. */
+export async function checkOrphans(
+  catalog: Database,
+  given: { store: Store; signingKeys: SigningKeys },
+): Promise<Finding[]> {
+  const { orphans, unclear } = await findOrphans({ catalog, ...given })
+  return [
+    ...orphans.map(({ store, tenantId, paths, bytes }) =>
+      finding('objects_orphaned', {
+        subject: store,
+        message: `${paths.length} objects (${bytes} bytes) of tenant ${tenantId} are named by no row and no summary, and older than a day.`,
+        remedy: `tenantkeep prune --orphans --tenant ${tenantId}`,
+      }),
+    ),
+    ...unclear.map(({ store, folder, reason }) =>
+      finding('objects_unclear', {
+        subject: `${store} ${folder}`,
+        message: `Nobody can tell which objects there are needed, so none is removed: ${reason}`,
+        remedy: 'none',
+      }),
+    ),
+  ]
+}
+
+/** Backups that the catalog calls complete although their tenant was forgotten: it came from an older copy. */
+export async function checkForgotten(services: {
+  catalog: Queryable
+  store: Store
+  signingKeys: SigningKeys
+}): Promise<Finding[]> {
+  const erasures = await readErasures(services)
+  const { rows } = await services.catalog.query<{ id: string; count: number }>(
+    `select b.organization_id as id, count(*)::int as count
+     from unnest($1::text[], $2::timestamptz[]) as f (id, at)
+     join public.tenant_backups b on b.organization_id = f.id and b.status = 'complete' and b.taken_at <= f.at
+     group by 1 order by 1`,
+    [[...erasures.keys()], [...erasures.values()].map((at) => at.toISOString())],
+  )
+  return rows.map(({ id, count }) =>
+    finding('forgotten_returned', {
+      subject: id,
+      message: `The catalog names ${count} backups of this tenant, which was forgotten after they were taken. They are not restored.`,
+      remedy: `tenantkeep prune --tenant ${id}`,
+    }),
+  )
 }
 
 /** Seconds by which two clocks may differ before somebody should look; certificates and tokens care, and days. */

@@ -13,7 +13,13 @@ import { checkRows } from './check-rows.ts'
 import { checkSchema } from './check-schema.ts'
 import { checkSettings } from './check-settings.ts'
 import { checkKnownShape, checkShapeSinceBackup } from './check-shape.ts'
-import { checkClocks, checkEnvironment, checkStore } from './check-store.ts'
+import {
+  checkClocks,
+  checkEnvironment,
+  checkForgotten,
+  checkOrphans,
+  checkStore,
+} from './check-store.ts'
 import { checkProtection, checkUnclassified } from './check-tables.ts'
 import { checkSilence, checkTriggers } from './check-triggers.ts'
 import { checkValues } from './check-values.ts'
@@ -28,6 +34,8 @@ export interface DoctorParts {
   /** An error is what reading its settings threw. */
   store: Store | BackupError
   signingKeys: SigningKeys | BackupError
+  /** Also list the whole store for objects that no backup names. */
+  withOrphans?: boolean
   /** How long rows may be counted. */
   budget?: CountBudget
   /** This machine's clock, milliseconds. */
@@ -101,6 +109,14 @@ export async function runDoctor(parts: DoctorParts): Promise<Diagnosis> {
     }),
   )
   await run('files', () => checkFiles(database, store?.url ?? null))
+
+  if (store !== null && signingKeys !== null) {
+    const catalog = worker ?? database
+    await run('forgotten tenants', () => checkForgotten({ catalog, store, signingKeys }))
+    if (parts.withOrphans === true) {
+      await run('objects without a backup', () => checkOrphans(catalog, { store, signingKeys }))
+    }
+  }
 
   if (worker === null) {
     skip(

@@ -2,7 +2,7 @@ import { z } from 'zod'
 import { readSettings } from '../database/read-settings.ts'
 import { BackupError } from '../errors.ts'
 import type { Services } from '../services.ts'
-import { isKnownTask } from './perform-upkeep.ts'
+import { placesOf } from '../store/read-with-copy.ts'
 import { UPKEEP_TASKS, type UpkeepTask } from './upkeep.ts'
 
 const ChainSettings = z.object({
@@ -12,10 +12,10 @@ const ChainSettings = z.object({
 /**
  * Opens a run of every task that the setting `upkeep_after_daily` names, for each day whose daily run has
  * ended: once per task and UTC day, however often and by however many it is called, and none while a run of
- * the task is open. Gives the number of new ones, which still have to be queued. A setting that makes no
+ * the task is open; copies only where there is a second place. Gives the number of new ones, which still have to be queued. A setting that makes no
  * sense opens none, and the log says so.
  */
-export async function chainUpkeep({ tenants, log }: Services): Promise<number> {
+export async function chainUpkeep({ tenants, store, log }: Services): Promise<number> {
   let tasks: readonly UpkeepTask[]
   try {
     const settings = await readSettings(tenants.catalog, ChainSettings)
@@ -42,7 +42,7 @@ export async function chainUpkeep({ tenants, log }: Services): Promise<number> {
      )
      order by e.day, t.rank
      on conflict do nothing`,
-    [tasks.filter((task) => isKnownTask(task))],
+    [tasks.filter((task) => task !== 'copy' || placesOf(store).length > 1)],
   )
   return rowCount
 }

@@ -1,8 +1,10 @@
 import { verifyInRotation } from '../backup/verify-in-rotation.ts'
 import { BackupError } from '../errors.ts'
 import { logPhase } from '../log.ts'
+import { runDrills } from '../restore/run-drills.ts'
 import { pruneBackups } from '../retention/prune-backups.ts'
 import type { Services } from '../services.ts'
+import { copyBackups } from '../store/copy-backups.ts'
 import { keepAlive } from './keep-alive.ts'
 import { describeFailure, mayTryAgain } from './may-try-again.ts'
 import type { ClaimedJob, JobQueue, UpkeepJob } from './queue.ts'
@@ -19,14 +21,11 @@ import {
 
 type Perform = (services: Services, input: UpkeepInput) => Promise<UpkeepReport>
 
-const TASKS: Partial<Record<UpkeepTask, Perform>> = {
+const TASKS: Record<UpkeepTask, Perform> = {
   prune: pruneBackups,
   verify: verifyInRotation,
-}
-
-/** Whether this code knows how to do it. */
-export function isKnownTask(task: UpkeepTask): boolean {
-  return task in TASKS
+  copy: copyBackups,
+  drill: runDrills,
 }
 
 export interface Turn {
@@ -54,7 +53,7 @@ export async function performUpkeep(
   queue: JobQueue,
   claimed: ClaimedJob<UpkeepJob>,
   turn: Turn,
-  perform: Perform | undefined = TASKS[claimed.job.task],
+  perform: Perform = TASKS[claimed.job.task],
 ): Promise<boolean> {
   const database = services.tenants.catalog
   const run = await findUpkeepRun(database, claimed.job.runId)
@@ -105,9 +104,8 @@ async function callTask(
   services: Services,
   { runId, task, actor, tenantId }: UpkeepRun,
   { until, signal, tell }: Turn,
-  perform: Perform | undefined,
+  perform: Perform,
 ): Promise<UpkeepReport> {
-  if (perform === undefined) throw new BackupError('internal', `Nothing is known of ${task}.`)
   const progress = keepProgress(services.tenants.catalog, runId)
   try {
     const input = {

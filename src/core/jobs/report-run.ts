@@ -1,6 +1,7 @@
 import { z } from 'zod'
 import type { Database } from '../database/database.ts'
 import { BackupError } from '../errors.ts'
+import { UPKEEP_TASKS } from './upkeep.ts'
 
 /** What became of one tenant, as answers have it. */
 interface TenantOutcome {
@@ -75,7 +76,7 @@ export async function reportRun(
     `select status, kind, ${isoTime('created_at')} as "createdAt", ${isoTime('finished_at')} as "finishedAt",
             actor_kind as "actorKind", actor_label as "actorLabel", progress,
             (select coalesce(jsonb_agg(jsonb_build_object('task', u.kind, 'run_id', u.id, 'status', u.status)
-                                       order by u.created_at, u.idempotency_key), '[]')
+                                       order by array_position('{${UPKEEP_TASKS.join()}}', u.kind)), '[]')
              from tenantkeep.runs u
              where u.request ->> 'daily_run_id' = r.id::text and u.created_at >= r.created_at) as upkeep
      from tenantkeep.runs r

@@ -115,7 +115,6 @@ export async function settleUpkeepRun(
   runId: string,
   report: UpkeepReport,
 ): Promise<void> {
-  const { done, failed } = report
   await database.query(
     `update tenantkeep.runs
      set finished_at = now(), result = $2,
@@ -125,7 +124,7 @@ export async function settleUpkeepRun(
     [
       runId,
       JSON.stringify(report),
-      failed === 0 ? null : `${failed} of ${done + failed} failed; the result says which.`,
+      report.failed === 0 ? null : `Failed: ${report.failed}. The result says which.`,
     ],
   )
 }

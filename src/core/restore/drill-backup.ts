@@ -41,7 +41,7 @@ import {
   readConstraints,
   type UniqueKey,
 } from './read-constraints.ts'
-import { isAdoptable } from './resolve-choices.ts'
+import { findKeyHolders, isAdoptable, putAside } from './resolve-choices.ts'
 import type { SchemaChange } from './restore-result.ts'
 import {
   CREATE_LINES,
@@ -175,6 +175,8 @@ class Trial {
     } catch (error) {
       this.#findOrThrow(error, null)
     }
+    // Nothing was written but temp tables, and they go.
+    await this.#connection.query('rollback')
     return {
       findings: this.#findings,
       warnings: this.#warnings,
@@ -223,8 +225,6 @@ class Trial {
       })
     }
     await this.#measure('references', () => this.#askOthers(source, constraints))
-    // Nothing was written but temp tables, and they go.
-    await connection.query('rollback')
   }
 
   /** Null where the table is gone, or its rows can't be loaded; then that is found. */
@@ -315,13 +315,14 @@ class Trial {
     const connection = this.#connection
     for (const table of this.#tables.values()) {
       const name = quoteIdentifier(table.live.name)
-      await connection.query(
+      const { rowCount } = await connection.query(
         `insert into ${table.staged} (${ROW}, ${ACTION}, ${TABLEOID}, ${CTID}, ${XMIN})
          select ${table.nextRow - 1} + row_number() over (), 'release',
            ${name}.tableoid, ${name}.ctid, ${name}.xmin
-         ${table.live.from} where ${table.live.rowExpression};
-         analyze ${table.staged}`,
+         ${table.live.from} where ${table.live.rowExpression}`,
       )
+      table.nextRow += rowCount
+      await connection.query(`analyze ${table.staged}`)
     }
     for (const key of constraints.uniqueKeys) {
       const table = this.#tables.get(key.label)
@@ -340,29 +341,30 @@ class Trial {
   }
 
   async #findTaken(table: StagedTable, key: UniqueKey, constraints: Constraints): Promise<void> {
-    const { rows } = await asWorker(this.#connection, () =>
-      this.#connection.query<{ is_owned: boolean; count: string }>(
-        `select is_owned, count(distinct row_no) as count
-         from tenantkeep.find_key_holders($1::oid::regclass, $2::regclass) group by is_owned`,
-        [key.indexOid, table.staged],
-      ),
+    const rows = await findKeyHolders(this.#connection, table, key)
+    const adoptable = isAdoptable(table, key, constraints)
+    const aside = await putAside(
+      this.#connection,
+      table,
+      rows
+        .filter((row) => adoptable && !row.is_owned)
+        .map((row) => [row.holder_tableoid, row.holder_ctid, row.holder_xmin] as const),
     )
-    for (const { is_owned: isOwned, count } of rows) {
-      if (!isOwned && isAdoptable(table, key, constraints)) {
-        this.#warnings.push({
-          table: key.label,
-          message: `${count} rows that nobody owns hold a value of ${key.name}; a restore puts them aside.`,
-        })
-        continue
-      }
-      this.#find({
-        code: 'key_taken',
+    if (aside > 0) {
+      this.#warnings.push({
         table: key.label,
-        constraint: key.name,
-        count: Number(count),
-        message: `${count} rows of ${key.label} have a value of ${key.name} that a row outside of the tenant holds now.`,
+        message: `${aside} rows that nobody owns stand in the way; a restore puts them aside.`,
       })
     }
+    const taken = new Set(rows.filter((row) => row.is_owned || !adoptable).map((row) => row.row_no))
+    if (taken.size === 0) return
+    this.#find({
+      code: 'key_taken',
+      table: key.label,
+      constraint: key.name,
+      count: taken.size,
+      message: `${taken.size} rows of ${key.label} have a value of ${key.name} that a row outside of the tenant holds now.`,
+    })
   }
 
   async #findMissing(

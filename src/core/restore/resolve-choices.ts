@@ -97,18 +97,7 @@ class Resolver {
   async #resolveTaken(key: UniqueKey): Promise<void> {
     const table = this.#plan.tables.get(key.label)
     if (table === undefined || !(await this.#has(table, FINAL_ACTIONS))) return
-    const { rows } = await asWorker(this.#session, () =>
-      this.#session.query<{
-        row_no: string
-        holder_tableoid: string
-        holder_ctid: string
-        holder_xmin: string
-        is_owned: boolean
-      }>('select * from tenantkeep.find_key_holders($1::oid::regclass, $2::regclass)', [
-        key.indexOid,
-        table.staged,
-      ]),
-    )
+    const rows = await findKeyHolders(this.#session, table, key)
     if (rows.length === 0) return
     const adoptable = isAdoptable(table, key, this.#plan.constraints)
     const unowned = adoptable ? rows.filter((row) => !row.is_owned) : []
@@ -343,23 +332,8 @@ class Resolver {
     table: StagedTable,
     places: readonly (readonly [string, string, string])[],
   ): Promise<void> {
-    if (places.length === 0) return
-    const { rowCount } = await this.#session.query(
-      `insert into ${table.staged} (${ROW}, ${ACTION}, ${TABLEOID}, ${CTID}, ${XMIN})
-       select ${table.nextRow - 1} + row_number() over (), 'release', given.* from (
-         select distinct * from unnest($1::oid[], $2::tid[], $3::xid[]) as place (a, b, c)
-       ) as given
-       where not exists (
-         select from ${table.staged} as s
-         where s.${ACTION} = 'release' and s.${TABLEOID} = given.a and s.${CTID} = given.b)`,
-      [
-        places.map(([tableoid]) => tableoid),
-        places.map(([, ctid]) => ctid),
-        places.map(([, , xmin]) => xmin),
-      ],
-    )
+    const rowCount = await putAside(this.#session, table, places)
     if (rowCount === 0) return
-    table.nextRow += rowCount
     this.#noteChange()
     this.#warn(
       table.live.label,
@@ -453,6 +427,58 @@ class Resolver {
   #warn(table: string, message: string): void {
     this.#warnings.set(`${table} ${message}`, { table, message })
   }
+}
+
+/** A live row that holds a key which a staged row needs, by its place. */
+interface KeyHolder {
+  row_no: string
+  holder_tableoid: string
+  holder_ctid: string
+  holder_xmin: string
+  is_owned: boolean
+}
+
+/** Who holds the keys that rows which are to be written need, over all tenants. Called and left as the operator. */
+export async function findKeyHolders(
+  session: Queryable,
+  table: StagedTable,
+  key: UniqueKey,
+): Promise<KeyHolder[]> {
+  const { rows } = await asWorker(session, () =>
+    session.query<KeyHolder>(
+      'select * from tenantkeep.find_key_holders($1::oid::regclass, $2::regclass)',
+      [key.indexOid, table.staged],
+    ),
+  )
+  return rows
+}
+
+/**
+ * Notes live rows, by their tableoid, ctid and xmin, as rows that will be out of the way. Returns how many were
+ * not noted before.
+ */
+export async function putAside(
+  session: Queryable,
+  table: StagedTable,
+  places: readonly (readonly [string, string, string])[],
+): Promise<number> {
+  if (places.length === 0) return 0
+  const { rowCount } = await session.query(
+    `insert into ${table.staged} (${ROW}, ${ACTION}, ${TABLEOID}, ${CTID}, ${XMIN})
+     select ${table.nextRow - 1} + row_number() over (), 'release', given.* from (
+       select distinct * from unnest($1::oid[], $2::tid[], $3::xid[]) as place (a, b, c)
+     ) as given
+     where not exists (
+       select from ${table.staged} as s
+       where s.${ACTION} = 'release' and s.${TABLEOID} = given.a and s.${CTID} = given.b)`,
+    [
+      places.map(([tableoid]) => tableoid),
+      places.map(([, ctid]) => ctid),
+      places.map(([, , xmin]) => xmin),
+    ],
+  )
+  table.nextRow += rowCount
+  return rowCount
 }
 
 /** A row that nobody owns may go where the very same row comes back, and nothing refers to it otherwise. */

@@ -1,11 +1,12 @@
 import { randomUUID } from 'node:crypto'
-import { BACKUP_JSON, type Backup } from '../backup/backup-record.ts'
+import { BACKUP_JSON, type Backup, isWithin } from '../backup/backup-record.ts'
 import { readProofSettings } from '../backup/proof-settings.ts'
 import type { Queryable } from '../database/database.ts'
 import { BackupError } from '../errors.ts'
 import { holdRotation } from '../jobs/hold-rotation.ts'
 import type { UpkeepInput, UpkeepReport } from '../jobs/upkeep.ts'
 import type { Services } from '../services.ts'
+import { placesOf } from '../store/read-with-copy.ts'
 import { type DrillInput, drillBackup } from './drill-backup.ts'
 import { type Drill, recordDrillCrashes, recordDrillEnd, recordDrillStart } from './drill-record.ts'
 import { estimateRestore } from './estimate-restore.ts'
@@ -59,7 +60,7 @@ export async function drillTenant(
   const { rows } = await services.tenants.catalog.query<{ backup: Backup }>(
     `select ${BACKUP_JSON} as backup from public.tenant_backups b
      where b.organization_id = $2 and ${GOOD} order by b.taken_at desc, b.created_at desc limit 1`,
-    [services.store.url, tenantId],
+    [urlsOf(services), tenantId],
   )
   const backup = rows[0]?.backup
   if (backup === undefined) {
@@ -155,7 +156,7 @@ function report({ passed, failed, untried }: Round, left: number): UpkeepReport 
 
 /** Complete, not known to be damaged, in this store; safety backups are of states that somebody left on purpose. */
 const GOOD = `b.status = 'complete' and b.backup_type <> 'pre_restore' and b.damaged_at is null
-  and b.store_url = $1`
+  and ${isWithin('b', '$1')}`
 
 const TODAY = `date_trunc('day', now(), 'utc')`
 
@@ -177,13 +178,17 @@ const DUE = `
   where t.skip_reason is null and t.tenant_id <> all ($2::text[])
     and ($3 or d.ended_at is null or d.ended_at < ${TODAY})`
 
+function urlsOf({ store }: Pick<Services, 'store'>): string[] {
+  return placesOf(store).map(({ url }) => url)
+}
+
 async function readDue(
   { tenants, store }: Services,
   { isEvenToday, seen }: { isEvenToday: boolean; seen: readonly string[] },
 ): Promise<Backup[]> {
   const { rows } = await tenants.catalog.query<{ backup: Backup }>(
     `select ${BACKUP_JSON} as backup ${DUE} order by d.at nulls first, b.taken_at, b.id limit 1`,
-    [store.url, seen, isEvenToday],
+    [urlsOf({ store }), seen, isEvenToday],
   )
   return rows.map(({ backup }) => backup)
 }
@@ -191,7 +196,7 @@ async function readDue(
 async function countDue({ services: { tenants, store }, seen }: Round): Promise<number> {
   const { rows } = await tenants.catalog.query<{ count: string }>(
     `select count(*) as count ${DUE}`,
-    [store.url, [...seen], false],
+    [urlsOf({ store }), [...seen], false],
   )
   return Number(rows[0]?.count)
 }

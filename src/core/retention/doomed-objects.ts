@@ -1,8 +1,10 @@
+import { explainFailure } from '../backup/explain-failure.ts'
 import type { Queryable } from '../database/database.ts'
+import type { BackupError } from '../errors.ts'
 import { interruptible } from '../interruptible.ts'
 import type { Services } from '../services.ts'
 import { placesOf } from '../store/read-with-copy.ts'
-import type { LockedObject } from '../store/store.ts'
+import type { LockedObject, Store } from '../store/store.ts'
 import { writeErasureMarks } from './erasure-marks.ts'
 
 /** An object that is to go, and where from. */
@@ -58,25 +60,48 @@ export async function removeDoomed(
   signal?: AbortSignal,
 ): Promise<RemainingObjects> {
   const { catalog } = services.tenants
-  await interruptible(writeErasureMarks(services, tenantId), signal)
-  for (const store of placesOf(services.store)) {
-    for (;;) {
-      const paths = await interruptible(readDue(catalog, tenantId, store.url), signal)
-      if (paths.length === 0) break
-      const { locked } = await interruptible(store.remove(paths), signal)
-      const kept = new Set(locked.map(({ path }) => path))
-      await interruptible(
-        recordRemoved(catalog, {
-          tenantId,
-          storeUrl: store.url,
-          removed: paths.filter((path) => !kept.has(path)),
-          locked,
-        }),
-        signal,
-      )
-    }
+  try {
+    await interruptible(writeErasureMarks(services, tenantId), signal)
+    for (const store of placesOf(services.store)) await removeFrom(store, catalog, tenantId, signal)
+    return await interruptible(closeJournal(catalog, tenantId), signal)
+  } catch (error) {
+    await recordStopped(catalog, tenantId, explainFailure(error)).catch((cause: unknown) =>
+      services.log.error({ err: cause, tenantId }, 'A removal that stopped could not be recorded'),
+    )
+    throw error
   }
-  return interruptible(closeJournal(catalog, tenantId), signal)
+}
+
+async function removeFrom(
+  store: Store,
+  catalog: Queryable,
+  tenantId: string,
+  signal: AbortSignal | undefined,
+): Promise<void> {
+  for (;;) {
+    const paths = await interruptible(readDue(catalog, tenantId, store.url), signal)
+    if (paths.length === 0) return
+    const { locked } = await interruptible(store.remove(paths), signal)
+    const kept = new Set(locked.map(({ path }) => path))
+    const removed = paths.filter((path) => !kept.has(path))
+    const record = { tenantId, storeUrl: store.url, removed, locked }
+    await interruptible(recordRemoved(catalog, record), signal)
+  }
+}
+
+/** The next run goes on; until then the journal says why it is not done. */
+async function recordStopped(
+  catalog: Queryable,
+  tenantId: string,
+  failure: BackupError,
+): Promise<void> {
+  await catalog.query(
+    `update public.backup_logs set status = 'failed', completed_at = clock_timestamp(), error_code = $2,
+       error_message = $3 || ' The next run goes on where this one stopped.'
+     where organization_id = $1 and backup_type in ('prune', 'forget') and status = 'running'
+       and details ? 'backup_ids'`,
+    [tenantId, failure.code, failure.message],
+  )
 }
 
 async function readDue(catalog: Queryable, tenantId: string, storeUrl: string): Promise<string[]> {
@@ -146,9 +171,11 @@ async function closeJournal(catalog: Queryable, tenantId: string): Promise<Remai
        group by 1, 2, 3
      ), closed as (
        update public.backup_logs l set
-         status = 'complete', completed_at = coalesce(l.completed_at, clock_timestamp()),
+         status = 'complete',
+         completed_at = case l.status when 'complete' then l.completed_at else clock_timestamp() end,
          error_code = null, error_message = null, total_size = (l.details ->> 'bytes')::bigint,
-         duration_ms = coalesce(l.duration_ms, extract(epoch from clock_timestamp() - l.created_at) * 1000),
+         duration_ms = case l.status when 'complete' then l.duration_ms
+           else extract(epoch from clock_timestamp() - l.created_at) * 1000 end,
          details = l.details || jsonb_build_object('objects_left',
            coalesce((select sum(r.objects) from remaining r where r.journal_id = l.id), 0))
        from open o where l.id = o.id

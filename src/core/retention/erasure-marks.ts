@@ -1,6 +1,7 @@
 import { z } from 'zod'
 import { readBounded } from '../backup/check-object.ts'
 import { checkSignature, Signature, sign } from '../backup/signature.ts'
+import type { Queryable } from '../database/database.ts'
 import { BackupError } from '../errors.ts'
 import type { Services } from '../services.ts'
 import { backupStamp, erasurePath, erasurePrefix } from '../store/object-path.ts'
@@ -22,7 +23,7 @@ const ErasureMark = z.strictObject({ ...content, signature: Signature })
 
 const MAX_MARK_BYTES = 16 * 1024
 
-type MarkServices = Pick<Services, 'store' | 'signingKeys' | 'log'>
+type MarkServices = Pick<Services, 'store' | 'signingKeys'>
 
 /**
  * Writes the marks of a tenant's erasures that are under way to every place, before the first object goes; one
@@ -61,8 +62,10 @@ export async function writeErasureMarks(services: Services, tenantId: string): P
  * When each tenant was last forgotten, by the catalog and by the stores: the first place that answers, since a
  * mark is in all of them before the first object goes.
  */
-export async function readErasures(services: Services): Promise<Map<string, Date>> {
-  const { rows } = await services.tenants.catalog.query<{ id: string; ms: string }>(
+export async function readErasures(
+  services: MarkServices & { catalog: Queryable },
+): Promise<Map<string, Date>> {
+  const { rows } = await services.catalog.query<{ id: string; ms: string }>(
     `select tenant_id as id, (extract(epoch from max(forgotten_at)) * 1000) as ms
      from tenantkeep.forgotten_tenants group by 1`,
   )
@@ -115,19 +118,18 @@ async function readMarks(services: MarkServices, prefix: string): Promise<Mark[]
 
 /** What nobody but us can have written; anything else that lies there proves nothing, and is passed over. */
 async function readMarksOf(store: Store, services: MarkServices, prefix: string): Promise<Mark[]> {
-  const { signingKeys, log } = services
   const marks: Mark[] = []
   for (const { path } of await store.list(prefix)) {
     const body = await readBounded(store, { path, maxBytes: MAX_MARK_BYTES })
     try {
       const { signature, ...mark } = ErasureMark.parse(JSON.parse(body.toString('utf8')))
-      checkSignature(mark, signature, signingKeys, 'erasure mark')
+      checkSignature(mark, signature, services.signingKeys, 'erasure mark')
       const forgottenAt = new Date(mark.forgotten_at)
       if (erasurePath(mark.organization_id, backupStamp(forgottenAt, mark.erasure_id)) === path) {
         marks.push({ tenantId: mark.organization_id, forgottenAt })
       }
-    } catch (error) {
-      log.warn({ err: error }, 'An erasure mark can’t be trusted and is passed over')
+    } catch {
+      // Not ours, or signed with a key that is not set any more.
     }
   }
   return marks

@@ -25,19 +25,19 @@ export async function findDoomed(
   const expired = new Set(expiredOf(plan.decisions))
   const going = plan.backups.filter(({ id }) => expired.has(id))
   if (going.length === 0) return []
-  // Nothing that was taken before the first of those that go can name an object of theirs.
-  const first = going.map(({ objectStamp }) => objectStamp).sort()[0] ?? ''
+  const doomed = new Map<string, number>()
+  await eachOf(going, async (backup) => {
+    for (const [path, bytes] of await readGoing(services, backup, signal)) doomed.set(path, bytes)
+  })
+  // They may name objects of backups before them. What is older than the oldest of these names none of them.
+  const oldest = [...doomed.keys()].map((path) => stampOf(path) ?? '').sort()[0] ?? ''
   const kept = plan.backups.filter(
-    ({ id, isElsewhere, objectStamp }) => !expired.has(id) && !isElsewhere && objectStamp > first,
+    ({ id, isElsewhere, objectStamp }) => !expired.has(id) && !isElsewhere && objectStamp >= oldest,
   )
   const named = new Set<string>()
   await eachOf(kept, async (backup) => {
     for (const [path] of objectsOf(await readKept(services, backup, signal), backup))
       named.add(path)
-  })
-  const doomed = new Map<string, number>()
-  await eachOf(going, async (backup) => {
-    for (const [path, bytes] of await readGoing(services, backup, signal)) doomed.set(path, bytes)
   })
   const objects = [...doomed].filter(([path]) => !named.has(path)).sort()
   return placesOf(services.store).flatMap(({ url: storeUrl }) =>

@@ -11,7 +11,7 @@ import { tenantPrefix } from '../store/object-path.ts'
 import { placesOf } from '../store/read-with-copy.ts'
 import { findTenant } from '../tenants/find-tenant.ts'
 import { listTenants } from '../tenants/list-tenants.ts'
-import { lockTenant } from '../tenants/lock-tenant.ts'
+import { lockCopies, lockTenant } from '../tenants/lock-tenant.ts'
 import { announceSoon } from '../watch/announce.ts'
 import { blankTenant } from './blank-tenant.ts'
 import {
@@ -81,6 +81,7 @@ export async function forgetTenant(services: Services, input: ForgetInput): Prom
   const erase = async (connection: Connection): Promise<ForgetReport> => {
     const session = interruptibleConnection(connection, signal)
     await lockTenant(session, tenantId, { signal })
+    await lockCopies(session, tenantId)
     await interruptible(recordCrashes(catalog, tenantId), signal)
     await interruptible(recordRestoreCrashes(catalog, tenantId), signal)
     const found = await findAll(services, tenantId, signal)

@@ -42,6 +42,8 @@ export interface TenantPlan {
   decisions: RetentionDecision[]
   /** Objects that an earlier run was to remove and that can be removed by now. */
   leftObjects: number
+  /** An earlier run ended before its journal row was closed. */
+  isUnfinished: boolean
 }
 
 /** What holds for every tenant, read once. */
@@ -66,7 +68,7 @@ export async function readPremises(services: Services): Promise<PrunePremises> {
   return {
     settings,
     hostTenants: new Map(tenants.map(({ id, name }) => [id, name])),
-    erasures: await readErasures(services),
+    erasures: await readErasures({ ...services, catalog }),
   }
 }
 
@@ -106,6 +108,9 @@ export function expiredOf(decisions: readonly RetentionDecision[]): string[] {
   return decisions.filter(({ isKept }) => !isKept).map(({ backupId }) => backupId)
 }
 
+/** SQL: the journal row of a removal that was begun and not ended. */
+const IS_UNFINISHED = `backup_type in ('prune', 'forget') and status in ('running', 'failed') and details ? 'backup_ids'`
+
 async function readTenantIds(catalog: Queryable, after: string | null): Promise<string[]> {
   const { rows } = await catalog.query<{ id: string }>(
     `select distinct t.id from (
@@ -115,6 +120,9 @@ async function readTenantIds(catalog: Queryable, after: string | null): Promise<
        union all
        (select tenant_id from tenantkeep.doomed_objects
         where $1::text is null or tenant_id > $1 group by 1 order by 1 limit ${PAGE})
+       union all
+       (select organization_id from public.backup_logs
+        where ${IS_UNFINISHED} and ($1::text is null or organization_id > $1) group by 1 order by 1 limit ${PAGE})
      ) t order by t.id limit ${PAGE}`,
     [after],
   )
@@ -153,10 +161,11 @@ async function planTenants(
   const byTenant = Map.groupBy(backups, ({ organizationId }) => organizationId)
   return ids.map((tenantId) => {
     const rows = byTenant.get(tenantId) ?? []
-    const { own, noticedMs, leftObjects, nowMs } = facts.get(tenantId) ?? {
+    const { own, noticedMs, leftObjects, isUnfinished, nowMs } = facts.get(tenantId) ?? {
       own: null,
       noticedMs: null,
       leftObjects: 0,
+      isUnfinished: false,
       nowMs: '0',
     }
     const now = new Date(Number(nowMs))
@@ -183,6 +192,7 @@ async function planTenants(
         now,
       }),
       leftObjects,
+      isUnfinished,
     }
   })
 }
@@ -238,6 +248,7 @@ interface TenantFacts {
   own: unknown
   noticedMs: string | null
   leftObjects: number
+  isUnfinished: boolean
   nowMs: string
 }
 
@@ -248,7 +259,8 @@ async function readTenantFacts(
   const { rows } = await catalog.query<TenantFacts>(
     `select t.id, p.policy as own, (extract(epoch from d.noticed_at) * 1000) as "noticedMs",
        (extract(epoch from now()) * 1000) as "nowMs",
-       coalesce(o.count, 0)::int as "leftObjects"
+       coalesce(o.count, 0)::int as "leftObjects",
+       exists (select from public.backup_logs where organization_id = t.id and ${IS_UNFINISHED}) as "isUnfinished"
      from unnest($1::text[]) as t (id)
      left join tenantkeep.retention_policies p on p.tenant_id = t.id
      left join tenantkeep.departed_tenants d on d.tenant_id = t.id
@@ -264,7 +276,7 @@ async function readTenantFacts(
 
 /** Whoever asked for work longer ago is dead. */
 const LONGEST_WORK = `interval '1 day'`
-/** For so long a rehearsed restore can be carried out as approved; a browser's download takes no longer. */
+/** For so long a rehearsed restore can be carried out as approved; a download takes no longer. */
 const PLAN_HOLDS = `interval '1 hour'`
 
 /**
@@ -277,7 +289,8 @@ export async function readUses(
 ): Promise<Map<string, string>> {
   const { rows } = await catalog.query<{ id: string; what: string }>(
     `with used as (
-       select u.id, case when r.status = 'running' then r.kind || ' under way'
+       select u.id, case when r.kind = 'export' then 'it was fetched within the hour'
+                         when r.status = 'running' then r.kind || ' under way'
                          else 'a restore was rehearsed from it within the hour' end as what
        from tenantkeep.runs r
        cross join lateral (values
@@ -287,6 +300,7 @@ export async function readUses(
        ) as u (id)
        where u.id is not null and (
          (r.status = 'running' and r.created_at > now() - ${LONGEST_WORK})
+         or (r.kind = 'export' and r.created_at > now() - ${PLAN_HOLDS})
          or (r.status = 'complete' and r.kind in ('restore', 'undo') and r.plan_hash is not null
              and r.request -> 'task' -> 'dry_run' = 'true' and r.finished_at > now() - ${PLAN_HOLDS}))
        union all

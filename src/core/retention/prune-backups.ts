@@ -8,7 +8,7 @@ import { interruptible, interruptibleConnection, throwIfInterrupted } from '../i
 import type { UpkeepInput, UpkeepReport } from '../jobs/upkeep.ts'
 import { recordRestoreCrashes } from '../restore/restore-record.ts'
 import type { Actor, Services } from '../services.ts'
-import { lockTenant } from '../tenants/lock-tenant.ts'
+import { lockCopies, lockTenant } from '../tenants/lock-tenant.ts'
 import { blankTenant } from './blank-tenant.ts'
 import {
   type DoomedObject,
@@ -122,8 +122,8 @@ export async function pruneBackups(services: Services, input: PruneInput): Promi
   }
 }
 
-function isDue({ decisions, leftObjects }: TenantPlan): boolean {
-  return leftObjects > 0 || decisions.some(({ isKept }) => !isKept)
+function isDue({ decisions, leftObjects, isUnfinished }: TenantPlan): boolean {
+  return isUnfinished || leftObjects > 0 || decisions.some(({ isKept }) => !isKept)
 }
 
 function toTrouble({ tenantId }: TenantPlan, code: string, message: string): Trouble {
@@ -166,6 +166,7 @@ async function pruneTenant(
   return database.withConnection(async (connection) => {
     const session = interruptibleConnection(connection, signal)
     await lockTenant(session, tenantId, { signal })
+    await lockCopies(session, tenantId)
     const { catalog } = services.tenants
     await interruptible(recordCrashes(catalog, tenantId), signal)
     await interruptible(recordRestoreCrashes(catalog, tenantId), signal)

@@ -1,3 +1,4 @@
+import type { Queryable } from '../database/database.ts'
 import { BackupError } from '../errors.ts'
 import type { Actor, Services } from '../services.ts'
 import { findTenant } from '../tenants/find-tenant.ts'
@@ -55,4 +56,21 @@ export async function setPolicy(
       tenant.name,
     ],
   )
+}
+
+/** Throws `not_configured` where prune would remove nothing because of what is set. */
+export async function requireUsablePolicies(catalog: Queryable): Promise<void> {
+  const { fallback } = await readRetentionSettings(catalog)
+  const { rows } = await catalog.query<{ tenantId: string; policy: unknown }>(
+    'select tenant_id as "tenantId", policy from tenantkeep.retention_policies order by 1',
+  )
+  const bad = rows.filter(({ policy }) => parsePolicy(policy, 'tenant').problem !== null)
+  const problems = [
+    ...(fallback.problem === null ? [] : [fallback.problem]),
+    ...bad.map(
+      ({ tenantId }) =>
+        `The policy of tenant ${tenantId} can't be used; policy set writes another.`,
+    ),
+  ]
+  if (problems.length > 0) throw new BackupError('not_configured', problems.join(' '))
 }

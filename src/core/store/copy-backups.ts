@@ -1,5 +1,5 @@
 import { BACKUP_JSON, type Backup } from '../backup/backup-record.ts'
-import { checkObject, type ObjectFacts, readObject } from '../backup/check-object.ts'
+import { checkObject, type ObjectFacts, readBounded, readObject } from '../backup/check-object.ts'
 import { explainFailure } from '../backup/explain-failure.ts'
 import { loadSummary, readSummaryBytes } from '../backup/load-summary.ts'
 import type { Queryable } from '../database/database.ts'
@@ -7,8 +7,8 @@ import { BackupError } from '../errors.ts'
 import { interruptible, throwIfInterrupted } from '../interruptible.ts'
 import type { UpkeepInput, UpkeepReport } from '../jobs/upkeep.ts'
 import type { Services } from '../services.ts'
-import { lockCopies } from '../tenants/lock-tenant.ts'
-import { stampOf } from './object-path.ts'
+import { tryLockCopies } from '../tenants/lock-tenant.ts'
+import { erasurePrefix, stampOf } from './object-path.ts'
 import { placesOf } from './read-with-copy.ts'
 import type { Store } from './store.ts'
 
@@ -17,6 +17,9 @@ const BATCH = 100
 const WIDTH = 4
 /** Of a place that fails again and again, nothing more is asked. */
 const FAILURES_IN_A_ROW = 3
+const MOST_WHOLE = 20_000
+/** An erasure mark is some hundred bytes. */
+const MAX_MARK_BYTES = 16 * 1024
 
 interface DueCopy {
   backup: Backup
@@ -24,11 +27,18 @@ interface DueCopy {
   placeUrl: string
 }
 
+interface CopyInput extends Omit<UpkeepInput, 'runId'> {
+  /** Null where nobody keeps a run of it. */
+  runId: string | null
+}
+
 interface Round {
   services: Services
-  input: UpkeepInput
+  input: CopyInput
   /** Tried by this call, whatever came of it: `backup id`, a blank, the place. */
   seen: Set<string>
+  /** Objects that were read back in their new place, some hundred bytes each. */
+  whole: Set<string>
   copied: number
   objects: number
   bytes: number
@@ -43,15 +53,17 @@ interface Round {
  * Does nothing where no second place is set up. Throws `store_unavailable`, `bucket_missing`,
  * `bucket_public` and `not_configured` where one of the places can't be used at all.
  */
-export async function copyBackups(services: Services, input: UpkeepInput): Promise<UpkeepReport> {
+export async function copyBackups(services: Services, input: CopyInput): Promise<UpkeepReport> {
   const places = placesOf(services.store)
   if (places.length < 2) return { done: 0, failed: 0, left: 0, details: { is_off: true } }
   for (const place of places) await interruptible(place.check(), input.signal)
+  await copyErasures(places, input.signal)
 
   const round: Round = {
     services,
     input,
     seen: new Set(),
+    whole: new Set(),
     copied: 0,
     objects: 0,
     bytes: 0,
@@ -68,6 +80,27 @@ export async function copyBackups(services: Services, input: UpkeepInput): Promi
   }
 }
 
+/** Who was forgotten must be known in every place, also in one that was set up later. */
+async function copyErasures(
+  places: readonly Store[],
+  signal: AbortSignal | undefined,
+): Promise<void> {
+  const known = await Promise.all(
+    places.map(async (place) => ({
+      place,
+      paths: (await interruptible(place.list(erasurePrefix()), signal)).map(({ path }) => path),
+    })),
+  )
+  for (const { place, paths } of known) {
+    for (const other of known) {
+      for (const path of other.paths.filter((it) => !paths.includes(it))) {
+        const mark = await readBounded(other.place, { path, maxBytes: MAX_MARK_BYTES }, signal)
+        await interruptible(place.put(path, mark, 'application/json', signal), signal)
+      }
+    }
+  }
+}
+
 async function goRound(round: Round): Promise<void> {
   const { input, services } = round
   let failures = 0
@@ -76,6 +109,7 @@ async function goRound(round: Round): Promise<void> {
     if (due.length === 0) return
     for (const copy of due) {
       if (input.signal?.aborted === true || Date.now() >= input.until.getTime()) return
+      if (round.whole.size > MOST_WHOLE) round.whole.clear()
       round.seen.add(`${copy.backup.id} ${copy.placeUrl}`)
       failures = (await copyOne(round, copy)) ? 0 : failures + 1
       if (failures === FAILURES_IN_A_ROW) return
@@ -94,15 +128,11 @@ async function copyOne(round: Round, { backup, placeUrl }: DueCopy): Promise<boo
   try {
     const database = await services.tenants.databaseOf(backup.organizationId)
     return await database.withConnection(async (connection) => {
-      if (!(await lockCopies(connection, backup.organizationId))) return true
-      const attempts = await recordCopyStart(catalog, backup.id, placeUrl)
-      const copied = await copyObjects(services, {
-        backup,
-        source,
-        target,
-        isFirstAttempt: attempts === 1,
-        signal: input.signal,
-      })
+      if (!(await tryLockCopies(connection, backup.organizationId))) return true
+      if (!(await recordCopyStart(catalog, backup.id, placeUrl))) return true
+      const { signal } = input
+      const copying = { backup, source, target, whole: round.whole, signal }
+      const copied = await copyObjects(services, copying)
       if (await recordCopyComplete(round, backup, placeUrl, copied)) {
         round.copied += 1
         round.objects += copied.written
@@ -132,8 +162,8 @@ interface Copying {
   backup: Backup
   source: Store
   target: Store
-  /** Nothing of its own is there yet, as far as anybody knows. */
-  isFirstAttempt: boolean
+  /** What this call has read back already. */
+  whole: Set<string>
   signal: AbortSignal | undefined
 }
 
@@ -147,6 +177,7 @@ async function copyObjects(services: Services, copying: Copying): Promise<Copied
   const proven = await findProvenStamps(services.tenants.catalog, backup, target.url, [
     ...new Set([...parts.keys()].map((path) => stampOf(path) ?? '')),
   ])
+  const there = await listFolders(target, [...parts.keys(), backup.summaryPath ?? ''], signal)
   const result = { objects: 0, bytes: 0, written: 0, writtenBytes: 0 }
   const count = (bytes: number, isWritten: boolean) => {
     result.objects += 1
@@ -165,7 +196,8 @@ async function copyObjects(services: Services, copying: Copying): Promise<Copied
         storedSha256: part.stored_sha256,
       }
       const isProven = proven.has(stampOf(part.path) ?? '')
-      count(part.stored_bytes, await copyObject({ ...copying, facts, isProven }))
+      const size = there.get(part.path)
+      count(part.stored_bytes, await copyObject({ ...copying, facts, size, isProven }))
     }
   }
   await Promise.all(Array.from({ length: WIDTH }, work))
@@ -174,7 +206,8 @@ async function copyObjects(services: Services, copying: Copying): Promise<Copied
     const plan = await interruptible(source.stat(path), signal)
     if (plan === null) continue
     const facts = { path, storedBytes: plan.size, storedSha256: sha256 }
-    count(plan.size, await copyObject({ ...copying, facts, isProven: false }))
+    const size = there.get(path)
+    count(plan.size, await copyObject({ ...copying, facts, size, isProven: false }))
   }
   const body = await readSummaryBytes(store, backup, signal)
   const facts = {
@@ -182,7 +215,8 @@ async function copyObjects(services: Services, copying: Copying): Promise<Copied
     storedBytes: body.length,
     storedSha256: backup.summarySha256 ?? '',
   }
-  const isWritten = await copyObject({ ...copying, facts, isProven: false, body })
+  const size = there.get(facts.path)
+  const isWritten = await copyObject({ ...copying, facts, size, isProven: false, body })
   count(body.length, isWritten)
   return result
 }
@@ -191,31 +225,53 @@ async function copyObjects(services: Services, copying: Copying): Promise<Copied
 async function copyObject({
   source,
   target,
-  isFirstAttempt,
+  whole,
   facts,
+  size,
   isProven,
   body,
-  backup,
   signal,
-}: Copying & { facts: ObjectFacts; isProven: boolean; body?: Buffer }): Promise<boolean> {
+}: Copying & {
+  facts: ObjectFacts
+  /** Of the object that is there; undefined for none. */
+  size: number | undefined
+  /** It was read back there when another backup was copied. */
+  isProven: boolean
+  body?: Buffer
+}): Promise<boolean> {
   const { path } = facts
-  const isOwn = stampOf(path) === backup.objectStamp
-  const known = isOwn && isFirstAttempt ? null : await interruptible(target.stat(path), signal)
-  if (known?.size === facts.storedBytes) {
-    if (isProven) return false
+  const name = JSON.stringify([target.url, facts])
+  if (size === facts.storedBytes) {
+    if (isProven || whole.has(name)) return false
     if (await isWhole(target, facts, signal)) return false
   }
   const bytes = body ?? (await readObject(source, facts, signal))
   const type = path.endsWith('.gz') ? 'application/gzip' : 'application/json'
   try {
-    if (known === null) await interruptible(target.put(path, bytes, type, signal), signal)
+    if (size === undefined) await interruptible(target.put(path, bytes, type, signal), signal)
     else await replaceObject(target, path, bytes, type, signal)
   } catch (error) {
     if (!(error instanceof BackupError && error.code === 'object_exists')) throw error
     await replaceObject(target, path, bytes, type, signal)
   }
   await checkObject(target, facts, signal)
+  whole.add(name)
   return true
+}
+
+/** The sizes of what is in the folders of these objects. */
+async function listFolders(
+  target: Store,
+  paths: readonly string[],
+  signal: AbortSignal | undefined,
+): Promise<Map<string, number>> {
+  const sizes = new Map<string, number>()
+  for (const folder of new Set(paths.map((path) => path.slice(0, path.lastIndexOf('/') + 1)))) {
+    for (const { path, size } of await interruptible(target.list(folder), signal)) {
+      sizes.set(path, size)
+    }
+  }
+  return sizes
 }
 
 /** Only of an object whose right bytes were read and proven elsewhere a moment ago. */
@@ -325,18 +381,21 @@ async function findPlans(
   return rows
 }
 
+/** False where somebody else has copied it meanwhile, or it was given up. */
 async function recordCopyStart(
   catalog: Queryable,
   backupId: string,
   placeUrl: string,
-): Promise<number> {
-  const { rows } = await catalog.query<{ attempts: number }>(
-    `insert into tenantkeep.backup_copies as c (backup_id, store_url, attempts) values ($1, $2, 1)
+): Promise<boolean> {
+  const { rowCount } = await catalog.query(
+    `insert into tenantkeep.backup_copies as c (backup_id, store_url, attempts)
+     select b.id, $2, 1 from public.tenant_backups b
+     where b.id = $1 and b.status = 'complete' and b.pruned_at is null
      on conflict (backup_id, store_url) do update set status = 'running', attempts = c.attempts + 1
-     returning attempts`,
+     where c.status <> 'complete'`,
     [backupId, placeUrl],
   )
-  return rows[0]?.attempts ?? 1
+  return rowCount === 1
 }
 
 /** Says so in catalog and journal, unless the backup was given up meanwhile. */

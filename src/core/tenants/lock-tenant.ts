@@ -58,12 +58,22 @@ export function isLockHeld(key: string): string {
  * from all of them, so that nothing is copied to where it was just removed from; backups and restores don't
  * wait for it. For the rest of the session, as the tenant's lock. False where somebody else has it.
  */
-export async function lockCopies(session: Queryable, tenantId: string): Promise<boolean> {
+export async function tryLockCopies(session: Queryable, tenantId: string): Promise<boolean> {
   const { rows } = await session.query<{ locked: boolean }>(
     `select pg_try_advisory_lock(hashtextextended('tenantkeep.copies:' || $1, 0)) as locked`,
     [tenantId],
   )
   return rows[0]?.locked === true
+}
+
+/** The same for whoever removes. Throws `tenant_busy`. */
+export async function lockCopies(session: Queryable, tenantId: string): Promise<void> {
+  if (await tryLockCopies(session, tenantId)) return
+  throw new BackupError(
+    'tenant_busy',
+    `A backup of tenant ${tenantId} is being copied at this moment. Try again when that is done.`,
+    { details: { tenant_id: tenantId } },
+  )
 }
 
 /**

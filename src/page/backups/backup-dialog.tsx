@@ -1,6 +1,6 @@
 import { Button, Group, Modal, Progress, Stack, Text, Textarea } from '@mantine/core'
 import { useForm } from '@mantine/form'
-import { useMutation, useQueryClient } from '@tanstack/react-query'
+import { useMutation, useQuery, useQueryClient } from '@tanstack/react-query'
 import { useState } from 'react'
 import type { PageServices } from '../calls/call-function.ts'
 import { ErrorNotice } from '../frame/error-notice.tsx'
@@ -8,6 +8,7 @@ import { formatBytes, formatPlural } from '../frame/format.ts'
 import classes from '../frame/page.module.css'
 import { Time } from '../frame/times.tsx'
 import { takenAt } from '../state/describe-state.ts'
+import { readState } from '../state/read-state.ts'
 import {
   BackupFields,
   checkLength,
@@ -16,6 +17,7 @@ import {
   useBackupForm,
 } from './backup-form.tsx'
 import type { BackupAction } from './backup-menu.tsx'
+import { isHeld } from './backup-words.ts'
 import { describeDownload } from './describe-download.ts'
 import type { Backup } from './read-backups.ts'
 import { type BackupChange, MAX_PIN_REASON, updateBackup } from './update-backup.ts'
@@ -130,8 +132,30 @@ function Pin(props: ContentProps) {
 }
 
 function Unpin(props: ContentProps) {
-  const { backup, onClose } = props
+  const { services, backup, onClose } = props
   const change = useChange(props, 'Unpinned.')
+  const state = useQuery({
+    queryKey: ['state', backup.tenantId],
+    queryFn: ({ signal }) => readState(services, backup.tenantId, signal),
+  })
+  if (isHeld(backup) && state.data?.viewer.isOperator !== true) {
+    return (
+      <>
+        <Text size="sm">
+          {backup.pinnedBy ?? 'An operator'} holds this backup, so it is kept whatever the rules
+          say. Only operators, who run this service, can lift the hold: ask them.
+        </Text>
+        <Text size="sm" className={classes.note}>
+          It is held for this reason: “{backup.pinReason}”
+        </Text>
+        <Group justify="flex-end">
+          <Button onClick={onClose} data-autofocus>
+            Close
+          </Button>
+        </Group>
+      </>
+    )
+  }
   return (
     <form
       onSubmit={(event) => {

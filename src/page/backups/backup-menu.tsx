@@ -31,14 +31,17 @@ export function BackupMenu({
         <span className={classes.menuPlace} aria-hidden="true" />
       </Menu.Target>
       <Menu.Dropdown aria-label="More actions">
+        {backup.damagedAt === null && (
+          <Menu.Item
+            data-autofocus
+            leftSection={<Icon name="download" />}
+            onClick={() => onChoose('download')}
+          >
+            Download
+          </Menu.Item>
+        )}
         <Menu.Item
-          data-autofocus
-          leftSection={<Icon name="download" />}
-          onClick={() => onChoose('download')}
-        >
-          Download
-        </Menu.Item>
-        <Menu.Item
+          {...(backup.damagedAt === null ? {} : { 'data-autofocus': true })}
           leftSection={<Icon name="pin" />}
           onClick={() => onChoose(isPinned ? 'unpin' : 'pin')}
         >

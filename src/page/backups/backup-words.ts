@@ -110,7 +110,7 @@ export function listReasons(
     const found = [...new Set((damage ?? []).map(({ message }) => message))]
     const [first = 'Its files are not as they were written.'] = found
     const more = found.length > 1 ? ` And ${formatPlural(found.length - 1, 'other finding')}.` : ''
-    reasons.push(`${first}${more}`)
+    reasons.push(`${first}${more} It is neither compared nor restored.`)
   }
   if (pinReason !== null) {
     reasons.push(isHeld(backup) ? `Held by ${pinnedBy ?? 'an operator'}: ${pinReason}` : pinReason)

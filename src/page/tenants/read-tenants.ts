@@ -39,17 +39,28 @@ const ListedTenant = z.pipe(
 export type ListedTenant = z.infer<typeof ListedTenant>
 
 const Tenants = z.object({
+  viewer: z.object({ is_operator: z.boolean() }),
   tenants: z.array(ListedTenant),
   total: count,
   counts: z.record(z.string(), count),
 })
+
+interface TenantPage {
+  rows: ListedTenant[]
+  /** How many the search found, on all pages. */
+  total: number
+  /** How many of these are in which state. */
+  counts: Record<string, number>
+  /** Operators pause, resume and prune. */
+  isOperator: boolean
+}
 
 /** A page of the tenants that somebody may see, those that need attention first; pages count from 1. */
 export async function listTenants(
   services: PageServices,
   { search, page }: { search: string; page: number },
   signal: AbortSignal,
-): Promise<{ rows: ListedTenant[]; total: number; counts: Record<string, number> }> {
+): Promise<TenantPage> {
   const answer = await callFunction(
     services,
     'list-tenants',
@@ -60,6 +71,6 @@ export async function listTenants(
     },
     signal,
   )
-  const { tenants: rows, total, counts } = check(Tenants, answer)
-  return { rows, total, counts }
+  const { tenants: rows, total, counts, viewer } = check(Tenants, answer)
+  return { rows, total, counts, isOperator: viewer.is_operator }
 }

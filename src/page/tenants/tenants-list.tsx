@@ -1,7 +1,7 @@
-import { Anchor, CloseButton, Group, Stack, Text, TextInput } from '@mantine/core'
+import { Anchor, Button, CloseButton, Group, Stack, Text, TextInput } from '@mantine/core'
 import { useDebouncedValue } from '@mantine/hooks'
 import { keepPreviousData, useQuery } from '@tanstack/react-query'
-import { type MouseEvent, useEffect, useState } from 'react'
+import { lazy, type MouseEvent, type ReactNode, Suspense, useEffect, useRef, useState } from 'react'
 import type { StatusWords } from '../backups/backup-words.ts'
 import type { PageServices } from '../calls/call-function.ts'
 import { ErrorNotice } from '../frame/error-notice.tsx'
@@ -22,6 +22,8 @@ import { useSearchParam } from '../frame/use-search-param.ts'
 import type { StateCode } from '../state/read-state.ts'
 import { type ListedTenant, listTenants } from './read-tenants.ts'
 import parts from './tenants-list.module.css'
+
+const PauseDialog = lazy(() => import('./pause-dialog.tsx'))
 
 const STATES: Record<StateCode, StatusWords> = {
   damaged: { word: 'Damaged', colour: 'red', icon: 'cross' },
@@ -46,10 +48,12 @@ interface TenantsListProps {
   announce: (text: string) => void
   /** Opens the page of a tenant. */
   onOpen: (tenantId: string) => void
+  /** Opens what pruning would remove. */
+  onPrune: () => void
 }
 
 /** How every tenant stands that the reader may see, those that need attention first. */
-export function TenantsList({ services, isNarrow, announce, onOpen }: TenantsListProps) {
+export function TenantsList({ services, isNarrow, announce, onOpen, onPrune }: TenantsListProps) {
   const [typed, setTyped] = useState('')
   const [search] = useDebouncedValue(typed.trim(), 300)
   const [pageParam, setPageParam] = useSearchParam('page')
@@ -76,7 +80,9 @@ export function TenantsList({ services, isNarrow, announce, onOpen }: TenantsLis
       <ListSkeleton isNarrow={isNarrow} />
     )
   }
-  const { rows, total, counts } = tenants.data
+  const { rows, total, counts, isOperator } = tenants.data
+  const pausing = (tenant: ListedTenant) =>
+    isOperator ? <PauseButton services={services} tenant={tenant} announce={announce} /> : null
   return (
     <div aria-busy={tenants.isPlaceholderData}>
       <div className={parts.tools}>
@@ -98,9 +104,16 @@ export function TenantsList({ services, isNarrow, announce, onOpen }: TenantsLis
             )
           }
         />
-        <Text size="sm" c="dimmed">
-          {describeCounts(total, counts)}
-        </Text>
+        <div className={parts.summary}>
+          <Text size="sm" c="dimmed">
+            {describeCounts(total, counts)}
+          </Text>
+          {isOperator && (
+            <Button size={isNarrow ? 'md' : 'sm'} variant="default" onClick={onPrune}>
+              Pruning…
+            </Button>
+          )}
+        </div>
       </div>
       {rows.length === 0 ? (
         <EmptyList
@@ -112,9 +125,9 @@ export function TenantsList({ services, isNarrow, announce, onOpen }: TenantsLis
           }
         />
       ) : isNarrow ? (
-        <TenantCards tenants={rows} onOpen={onOpen} />
+        <TenantCards tenants={rows} onOpen={onOpen} pausing={pausing} />
       ) : (
-        <TenantTable tenants={rows} onOpen={onOpen} />
+        <TenantTable tenants={rows} onOpen={onOpen} pausing={pausing} />
       )}
       <Pages
         page={page}
@@ -138,9 +151,11 @@ function describeCounts(total: number, counts: Record<string, number>): string {
 interface ListProps {
   tenants: ListedTenant[]
   onOpen: (tenantId: string) => void
+  /** What pauses or resumes it, for whom that is. */
+  pausing: (tenant: ListedTenant) => ReactNode
 }
 
-function TenantTable({ tenants, onOpen }: ListProps) {
+function TenantTable({ tenants, onOpen, pausing }: ListProps) {
   return (
     <ListTable
       caption="Tenants, those that need attention first"
@@ -158,6 +173,9 @@ function TenantTable({ tenants, onOpen }: ListProps) {
           <th scope="col">Last verified</th>
           <th scope="col" className={classes.number}>
             Failed in 30 days
+          </th>
+          <th scope="col">
+            <span className={classes.hidden}>Actions</span>
           </th>
         </>
       }
@@ -199,13 +217,14 @@ function TenantTable({ tenants, onOpen }: ListProps) {
             )}
           </td>
           <td className={classes.number}>{formatCount(tenant.recentFailures)}</td>
+          <td>{pausing(tenant)}</td>
         </tr>
       ))}
     </ListTable>
   )
 }
 
-function TenantCards({ tenants, onOpen }: ListProps) {
+function TenantCards({ tenants, onOpen, pausing }: ListProps) {
   return (
     <ul className={classes.cards}>
       {tenants.map((tenant) => (
@@ -233,9 +252,59 @@ function TenantCards({ tenants, onOpen }: ListProps) {
               {formatPlural(tenant.recentFailures, 'failure')} in 30 days
             </Text>
           )}
+          {pausing(tenant)}
         </ListCard>
       ))}
     </ul>
+  )
+}
+
+/** Pauses or resumes the daily backups of a tenant, after a question. */
+function PauseButton({
+  services,
+  tenant,
+  announce,
+}: {
+  services: PageServices
+  tenant: ListedTenant
+  announce: (text: string) => void
+}) {
+  // Kept when the dialog closes, so that its words stay while it fades.
+  const [dialog, setDialog] = useState<{ action: 'pause' | 'resume'; isOpen: boolean } | null>(null)
+  const button = useRef<HTMLButtonElement>(null)
+  const { id, name, state } = tenant
+  const action = state.code === 'paused' ? 'resume' : 'pause'
+  // Passed over for a reason of the application's own: there is nothing to resume.
+  if (action === 'resume' && state.since === null) return null
+  return (
+    <>
+      <Button
+        ref={button}
+        size="xs"
+        variant="subtle"
+        className={parts.pauseButton}
+        onClick={() => setDialog({ action, isOpen: true })}
+      >
+        {action === 'pause' ? 'Pause…' : 'Resume…'}
+        <span className={classes.hidden}> the backups of {name ?? id}</span>
+      </Button>
+      {dialog !== null && (
+        <Suspense fallback={null}>
+          <PauseDialog
+            services={services}
+            tenant={tenant}
+            action={dialog.action}
+            reason={state.reason}
+            isOpen={dialog.isOpen}
+            onClose={() => {
+              setDialog({ ...dialog, isOpen: false })
+              button.current?.focus()
+            }}
+            announce={announce}
+          />
+        </Suspense>
+      )}
+    </>
   )
 }
 

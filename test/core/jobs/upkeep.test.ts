@@ -29,7 +29,7 @@ beforeEach(async () => {
 afterEach(() => shops.killWorkers())
 
 /** Without a second place there is nothing to copy. */
-const NIGHTLY: UpkeepTask[] = ['prune', 'verify']
+const NIGHTLY: UpkeepTask[] = ['prune', 'verify', 'drill']
 
 const runDaily = (wake = async () => {}) =>
   runDailyBackup(services, { actor: CRON, startedAt: new Date(), budgetMs: 20_000, wake })
@@ -177,7 +177,7 @@ describe('a task of upkeep', () => {
     expect(run).toMatchObject({
       status: 'failed',
       report: { done: 3, failed: 1 },
-      error: { code: 'items_failed', message: '1 of 4 failed; the result says which.' },
+      error: { code: 'items_failed', message: 'Failed: 1. The result says which.' },
     })
   })
 

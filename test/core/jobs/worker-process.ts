@@ -8,7 +8,7 @@ const [databaseUrl = '', storeUrl = '', concurrency = '1'] = process.argv.slice(
 const stop = new AbortController()
 process.on('SIGTERM', () => stop.abort())
 
-const database = connectDatabase({ url: databaseUrl, dataSessions: Number(concurrency) + 1 })
+const database = connectDatabase({ url: databaseUrl, dataSessions: Number(concurrency) + 3 })
 try {
   const report = await workJobs(servicesOf(database, openStore({ url: storeUrl })), {
     concurrency: Number(concurrency),

@@ -2,6 +2,8 @@ import type { SeedResult, SeedTableResult } from '../defaults/seed-types.ts'
 import type { RunEvent } from './record-events.ts'
 import { type SeedOutcome, type SeedRun, seedPlanExpiry } from './seed-run.ts'
 
+/** From so many tenants on an answer names only tables that are touched. */
+const MANY_TENANTS = 100
 /** What a run keeps of a tenant's samples, at most, in characters. */
 const MOST_SAMPLES = 60_000
 
@@ -51,7 +53,7 @@ export function reportSeedRun(run: SeedRun) {
     note: task.note,
     plan: { hash: run.planHash, expires_at: seedPlanExpiry(run) },
     summary,
-    tenants: tenants.map(describeOutcome),
+    tenants: tenants.map((tenant) => describeOutcome(tenant, tenants.length > MANY_TENANTS)),
   }
 }
 
@@ -106,15 +108,12 @@ function sumOf(
   return tables.reduce((total, table) => total + table[key], 0)
 }
 
-function describeOutcome({
-  tenantId,
-  tenantName,
-  status,
-  attempts,
-  settledAt,
-  result,
-  error,
-}: SeedOutcome) {
+function describeOutcome(
+  { tenantId, tenantName, status, attempts, settledAt, result, error }: SeedOutcome,
+  isOneOfMany: boolean,
+) {
+  const told =
+    result !== null && isOneOfMany ? { ...result, tables: result.tables.filter(isTouched) } : result
   return {
     organization_id: tenantId,
     organization_name: tenantName,
@@ -122,8 +121,13 @@ function describeOutcome({
     attempts,
     settled_at: settledAt,
     ...(error === null ? {} : { error }),
-    result: result === null ? null : describeSeed(result),
+    result: told === null ? null : describeSeed(told),
   }
+}
+
+function isTouched({ inserted, updated, adopted, cases, manual }: SeedTableResult): boolean {
+  const isUnequal = Object.keys(cases).some((name) => name !== 'unchanged')
+  return inserted + updated + adopted + manual > 0 || isUnequal
 }
 
 /** What one seeding did or would do, as answers have it. */

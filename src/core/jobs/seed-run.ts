@@ -73,6 +73,20 @@ export async function findSeedRun(database: Database, runId: string): Promise<Se
   return rows[0]?.run
 }
 
+/** What a run asks of each tenant, while it is open; undefined once it is over, and where there is none. */
+export async function findOpenSeedRun(
+  database: Database,
+  runId: string,
+): Promise<Pick<SeedRun, 'runId' | 'actor' | 'task'> | undefined> {
+  const { rows } = await database.query<{ run: Pick<SeedRun, 'runId' | 'actor' | 'task'> }>(
+    `select jsonb_build_object('runId', id, 'task', request -> 'task', 'actor',
+       jsonb_build_object('kind', actor_kind, 'id', actor_id, 'label', actor_label)) as run
+     from tenantkeep.runs where id = $1 and kind = 'seed' and status = 'running'`,
+    [runId],
+  )
+  return rows[0]?.run
+}
+
 /**
  * Records that a run begins, with a row for every tenant; a tenant with a reason to be passed over is
  * settled at once. With the id of the run that the same caller began with this key before, where there is one.
@@ -217,10 +231,13 @@ export async function closeSeedRun(database: Database, runId: string): Promise<v
   const { rows } = await database.query<{ tenantId: string; status: string; hash: string | null }>(
     `select t.tenant_id as "tenantId", t.status, t.result ->> 'planHash' as hash
      from tenantkeep.run_tenants t join tenantkeep.runs r on r.id = t.run_id and r.status = 'running'
-     where t.run_id = $1 order by t.tenant_id collate "C"`,
+     where t.run_id = $1
+       and not exists (
+         select from tenantkeep.run_tenants o where o.run_id = $1 and o.status in ('pending', 'running'))
+     order by t.tenant_id collate "C"`,
     [runId],
   )
-  if (rows.length === 0 || rows.some(({ status }) => /pending|running/.test(status))) return
+  if (rows.length === 0) return
   const failed = rows.filter(({ status }) => status === 'failed').length
   const plans = rows.filter(({ status }) => status === 'complete')
   await database.query(

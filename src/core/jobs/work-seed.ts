@@ -5,7 +5,7 @@ import { performSeed } from './perform-seed.ts'
 import type { JobQueue, SeedJob } from './queue.ts'
 import {
   closeSeedRun,
-  findSeedRun,
+  findOpenSeedRun,
   postponeSeedTenant,
   settleSeedTenant,
   startSeedTenant,
@@ -23,7 +23,7 @@ export async function attemptSeed(
   { signal, mayTryAgain }: { signal: AbortSignal; mayTryAgain: (code: string) => boolean },
 ): Promise<AttemptOutcome> {
   const { catalog } = services.tenants
-  const run = await findSeedRun(catalog, runId)
+  const run = await findOpenSeedRun(catalog, runId)
   if (run === undefined || !(await startSeedTenant(catalog, runId, tenantId))) {
     return { isToBeTriedAgain: false }
   }

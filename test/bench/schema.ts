@@ -255,10 +255,11 @@ interface Host {
   admin: Database
   adminUrl: string
   superuser: Database
+  superuserUrl: string
 }
 
 /** A database of its own with these tables, dropped afterwards. */
-async function withHost<T>(
+export async function withHost<T>(
   server: ScratchServer,
   script: string,
   use: (host: Host) => Promise<T>,
@@ -274,7 +275,7 @@ async function withHost<T>(
   const superuser = connectDatabase({ url: server.superuserUrl(name), dataSessions: 1 })
   try {
     await superuser.query('vacuum analyze')
-    return await use({ admin, adminUrl, superuser })
+    return await use({ admin, adminUrl, superuser, superuserUrl: server.superuserUrl(name) })
   } finally {
     await Promise.all([admin.close(), superuser.close()])
     await runScript(server.superuserUrl('template1'), `drop database ${name} with (force)`)

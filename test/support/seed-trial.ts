@@ -48,16 +48,26 @@ export interface SeedHost {
 
 export async function createSeedTrial(host: SeedHost): Promise<SeedTrial> {
   const database = await createTestDatabase()
+  const store = await createTestStore()
   try {
     await runScript(database.adminUrl, host.sql)
     await protect(database, host.options)
-    await markDefaults(database, host)
+    return await seedTrialOf(database, store, servicesOf(database.worker, store.store), host)
   } catch (error) {
     await database.drop()
+    await store.remove()
     throw error
   }
-  const store = await createTestStore()
-  const services = servicesOf(database.worker, store.store)
+}
+
+/** A trial on a database that is under protection already. */
+export async function seedTrialOf(
+  database: TestDatabase,
+  store: TestStore,
+  services: Services,
+  host: Pick<SeedHost, 'template' | 'tenant' | 'seeded' | 'owns'>,
+): Promise<SeedTrial> {
+  await markDefaults(database, host)
   const { template, tenant } = host
   const owns = host.owns ?? (await readOwns(database))
   return {
@@ -95,7 +105,7 @@ export async function createSeedTrial(host: SeedHost): Promise<SeedTrial> {
 }
 
 /** The setting and the marks. */
-export async function markDefaults(
+async function markDefaults(
   database: TestDatabase,
   { template, seeded }: Pick<SeedHost, 'template' | 'seeded'>,
 ): Promise<void> {

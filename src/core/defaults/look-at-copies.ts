@@ -429,7 +429,10 @@ class CopyLooker {
    * the copy, so that what refers to it has to follow.
    */
   async #settleTaken(): Promise<boolean> {
-    const keys = this.#template.constraints.uniqueKeys.filter((key) => this.#canBeTaken(key))
+    const active = new Set((await this.#findWritten()).map(({ live }) => live.label))
+    const keys = this.#template.constraints.uniqueKeys.filter(
+      (key) => active.has(key.label) && this.#canBeTaken(key),
+    )
     if (keys.length === 0) return false
     const holders = await asWorker(this.#session, async () => {
       const found: { key: UniqueKey; rows: Holder[] }[] = []
@@ -453,13 +456,16 @@ class CopyLooker {
     return hasAdopted
   }
 
-  /** What was just made by the database, and what belongs to a row that is new, nobody has. */
+  /**
+   * What the database just made nobody has. What the tenant's column or a reference is part of only the
+   * tenant's own rows can have, or rows that are not as they should be, which the database refuses by itself.
+   */
   #canBeTaken({ label, columns }: UniqueKey): boolean {
     const table = this.#byLabel.get(label)
-    if (table === undefined || table.live.class === 'root' || table.rowsInTemplate === 0)
-      return false
+    if (table === undefined || table === this.#template.root) return false
     const renewed = this.#template.renewed.get(label)
-    return !columns.some((column) => renewed?.has(column) === true)
+    if (columns.some((column) => renewed?.has(column) === true)) return false
+    return table.rowsLive > 0 || !columns.some((column) => this.#differs(label, column))
   }
 
   async #settleKey(key: UniqueKey, table: SeededTable, holders: Holder[]): Promise<boolean> {
@@ -708,14 +714,21 @@ class CopyLooker {
 
 /** Whether something that the tenant changed or made itself is written over. */
 export async function hasOverwrites(session: Queryable, { written }: CopyLook): Promise<boolean> {
-  if (written.length === 0) return false
-  const some = written.map(
-    ({ index, staged }) =>
-      `exists (select from ${staged} as s join ${SEEDING} as x on x.table_no = ${index} and x.row_no = s.${ROW}
-         where s.${ACTION} = 'update' and x.verdict <> 'update')`,
+  const { rows } = await session.query<{ table_no: number }>(
+    `select distinct x.table_no from ${SEEDING} as x
+     where x.verdict in ('edited', 'both_changed', 'natural_key_taken')`,
   )
-  const { rows } = await session.query<{ some: boolean }>(`select ${some.join(' or ')} as some`)
-  return rows[0]?.some === true
+  const touched = new Set(rows.map(({ table_no }) => table_no))
+  const some = written
+    .filter(({ index }) => touched.has(index))
+    .map(
+      ({ index, staged }) =>
+        `exists (select from ${staged} as s join ${SEEDING} as x on x.table_no = ${index} and x.row_no = s.${ROW}
+           where s.${ACTION} = 'update' and x.verdict <> 'update')`,
+    )
+  if (some.length === 0) return false
+  const found = await session.query<{ some: boolean }>(`select ${some.join(' or ')} as some`)
+  return found.rows[0]?.some === true
 }
 
 interface Holder {

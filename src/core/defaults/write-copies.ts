@@ -9,7 +9,7 @@ import { sqlstateOf } from '../database/sqlstates.ts'
 import { applyPlan, type RefusedRows } from '../restore/apply-plan.ts'
 import { equalKey, keyOf, liveRows } from '../restore/diff-table.ts'
 import { proveRestore } from '../restore/prove-restore.ts'
-import { ACTION, ROW } from '../restore/staged-table.ts'
+import { ACTION, ROW, TABLEOID } from '../restore/staged-table.ts'
 import { quoteIdentifier, quoteLiteral } from '../tables/quote-identifier.ts'
 import type { CopyLook } from './look-at-copies.ts'
 import { orderTables } from './order-tables.ts'
@@ -244,51 +244,14 @@ export async function rememberCopies(
     runId: string | null
   },
 ): Promise<string[]> {
-  const { look, shapes, seedId, runId } = given
-  const lost: string[] = []
-  for (const table of look.template.tables) {
-    const { live, shared, staged, index } = table
-    const shape = shapes.get(live.label)
-    if (live.class === 'root' || shape === undefined) continue
-    const isWritten = `s.${ACTION} in ('insert', 'update')`
-    const isKept = `x.verdict = 'both_changed' and x.decision = 'keep'`
-    const { rowCount } = await session.query(
-      `insert into tenantkeep.seeded_rows as m (tenant_id, schema_name, table_name, template_key, tenant_key,
-         shape_id, template_digest, copy_digest, is_declined, seed_id, run_id)
-       select (select tenantkeep.current_tenant()), ${quoteLiteral(live.schema)}, ${quoteLiteral(live.name)},
-         ${storedKey('x')},
-         case when x.verdict = 'natural_key_taken' and x.decision = 'keep' then x.held_by else ${keyOf(shared, 's')} end,
-         case when ${isKept} and x.now_template is not null then x.shape_id else ${shape} end,
-         case when ${isKept} then coalesce(x.now_template, x.template_digest) else x.template_digest end,
-         -- What is declined, or can't be compared with what it was, never counts as untouched.
-         case when ${isKept} then case when x.now_template is null then ''::bytea else x.then_copy end
-           when x.verdict = 'natural_key_taken' and x.decision = 'keep' then ''::bytea
-           else ${digestOf(shared, 'live')} end,
-         x.verdict = 'natural_key_taken' and x.decision = 'keep', $1::uuid, $2::uuid
-       from ${SEEDING} as x
-       join ${staged} as s on s.${ROW} = x.row_no and s.${ACTION} in ('insert', 'update', 'same', 'skip')
-       left join ${liveRows(live)} on ${equalKey(shared, 's', 'live')}
-       where x.table_no = ${index} and (
-         ${isWritten}
-         or x.verdict = 'natural_key_taken' and x.decision is not null
-         or x.verdict = 'unchanged' and not x.is_manual and (x.shape_id <> ${shape}
-           or x.now_template is distinct from x.then_template or x.now_copy is distinct from x.then_copy)
-         or ${isKept})
-         and (live."tenantkeep:tableoid" is not null or x.decision = 'keep')
-       on conflict (tenant_id, schema_name, table_name, template_key) do update set
-         tenant_key = excluded.tenant_key, shape_id = excluded.shape_id,
-         template_digest = excluded.template_digest, copy_digest = excluded.copy_digest,
-         is_declined = excluded.is_declined, seed_id = excluded.seed_id, run_id = excluded.run_id,
-         seeded_at = now(), deleted_seen_at = null`,
-      [seedId, runId],
-    )
-    if (look.written.includes(table)) {
-      const { rows } = await session.query<{ count: string }>(
-        `select count(*) as count from ${staged} as s where ${isWritten}`,
-      )
-      if (rowCount < Number(rows[0]?.count)) lost.push(live.label)
-    }
-  }
+  const { look, shapes } = given
+  const remembered = look.template.tables.flatMap((table) => {
+    const shape = shapes.get(table.live.label)
+    return table.live.class === 'root' || shape === undefined
+      ? []
+      : [rememberTable(table, { shape, ...given })]
+  })
+  await runAll(session, remembered)
   await session.query(
     `update tenantkeep.seeded_rows as m set deleted_seen_at = coalesce(m.deleted_seen_at, now())
      from ${SEEDING} as x
@@ -302,7 +265,54 @@ export async function rememberCopies(
        and m.tenant_id = (select tenantkeep.current_tenant()) and m.schema_name = t.schema_name
        and m.table_name = t.table_name and m.template_key = x.template_key`,
   )
-  return lost
+  return findLost(session, look.written)
+}
+
+function rememberTable(
+  { live, shared, staged, index }: SeededTable,
+  { shape, seedId, runId }: { shape: number; seedId: string; runId: string | null },
+): string {
+  const isWritten = `s.${ACTION} in ('insert', 'update')`
+  const isKept = `x.verdict = 'both_changed' and x.decision = 'keep'`
+  const isDeclined = `x.verdict = 'natural_key_taken' and x.decision = 'keep'`
+  return `insert into tenantkeep.seeded_rows as m (tenant_id, schema_name, table_name, template_key, tenant_key,
+       shape_id, template_digest, copy_digest, is_declined, seed_id, run_id)
+     select (select tenantkeep.current_tenant()), ${quoteLiteral(live.schema)}, ${quoteLiteral(live.name)},
+       ${storedKey('x')}, case when ${isDeclined} then x.held_by else ${keyOf(shared, 's')} end,
+       case when ${isKept} and x.now_template is not null then x.shape_id else ${shape} end,
+       case when ${isKept} then coalesce(x.now_template, x.template_digest) else x.template_digest end,
+       -- What is declined, or can't be compared with what it was, never counts as untouched.
+       case when ${isKept} then case when x.now_template is null then ''::bytea else x.then_copy end
+         when ${isDeclined} then ''::bytea else ${digestOf(shared, 'live')} end,
+       ${isDeclined}, ${quoteLiteral(seedId)}::uuid, ${runId === null ? 'null' : quoteLiteral(runId)}::uuid
+     from ${SEEDING} as x
+     join ${staged} as s on s.${ROW} = x.row_no and s.${ACTION} in ('insert', 'update', 'same', 'skip')
+     left join ${liveRows(live)} on ${equalKey(shared, 's', 'live')}
+     where x.table_no = ${index} and (
+       ${isWritten}
+       or x.verdict = 'natural_key_taken' and x.decision is not null
+       or x.verdict = 'unchanged' and not x.is_manual and (x.shape_id <> ${shape}
+         or x.now_template is distinct from x.then_template or x.now_copy is distinct from x.then_copy)
+       or ${isKept})
+       and (live.${TABLEOID} is not null or x.decision = 'keep')
+     on conflict (tenant_id, schema_name, table_name, template_key) do update set
+       tenant_key = excluded.tenant_key, shape_id = excluded.shape_id,
+       template_digest = excluded.template_digest, copy_digest = excluded.copy_digest,
+       is_declined = excluded.is_declined, seed_id = excluded.seed_id, run_id = excluded.run_id,
+       seeded_at = now(), deleted_seen_at = null`
+}
+
+/** Labels of tables with rows that are not there under the keys that they were written with. */
+async function findLost(session: Queryable, tables: readonly SeededTable[]): Promise<string[]> {
+  if (tables.length === 0) return []
+  const some = tables.map(
+    ({ live, shared, staged }) =>
+      `select ${quoteLiteral(live.label)} as label where exists (
+         select from ${staged} as s left join ${liveRows(live)} on ${equalKey(shared, 's', 'live')}
+         where s.${ACTION} in ('insert', 'update') and live.${TABLEOID} is null)`,
+  )
+  const { rows } = await session.query<{ label: string }>(some.join(' union all '))
+  return rows.map(({ label }) => label)
 }
 
 /** A row of the request is known by its content, wherever it stood. */

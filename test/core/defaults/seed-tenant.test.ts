@@ -1,6 +1,6 @@
+import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
 import { undoRestore } from '../../../src/core/restore/undo-restore.ts'
 import { SYSTEM } from '../../support/backup-services.ts'
-import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
 import {
   casesOf,
   createSeedTrial,

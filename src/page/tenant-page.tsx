@@ -25,6 +25,13 @@ import { Timeline } from './timeline/timeline.tsx'
 const HistoryList = lazy(() =>
   import('./history/history-list.tsx').then((module) => ({ default: module.HistoryList })),
 )
+const TablesList = lazy(() => import('./tables/tables-list.tsx'))
+
+/** Tabs that are about no tenant, by their titles; who may see which is said where they are shown. */
+const TITLES: Record<string, string> = {
+  tenants: 'All tenants',
+  tables: 'Tables of the application',
+}
 
 /** What is opened from a row or a notice, has an address of its own, and is loaded then. */
 const VIEWS = {
@@ -45,7 +52,8 @@ export function TenantPage({ services, tenant }: { services: PageServices; tenan
   const heading = useRef<HTMLHeadingElement>(null)
   const name = tenant.name ?? tenant.id
   const View = isViewName(view) ? VIEWS[view] : null
-  const title = tab === 'tenants' && View === null ? 'All tenants' : `Backups of ${name}`
+  const ownTitle = View === null && tab !== null ? TITLES[tab] : undefined
+  const title = ownTitle ?? `Backups of ${name}`
 
   useEffect(() => {
     // Chosen from a list that is gone now, which had the focus.
@@ -167,11 +175,15 @@ function Overview({
   const isFollowed = creation.runId !== null || creation.isBusy
   const viewer = state.data?.viewer
   const mayChoose = viewer?.mayChoose === true
-  const shown = tab === 'history' || (tab === 'tenants' && mayChoose) ? tab : 'backups'
+  const mayOperate = viewer?.isOperator === true
+  const isAllowed =
+    tab === 'history' || (tab === 'tenants' && mayChoose) || (tab === 'tables' && mayOperate)
+  const shown = isAllowed ? tab : 'backups'
+  const isOfTenant = shown === 'backups' || shown === 'history'
 
   return (
     <>
-      {shown !== 'tenants' && (
+      {isOfTenant && (
         <div className={classes.stack}>
           {state.data !== undefined ? (
             <>
@@ -219,7 +231,7 @@ function Overview({
         </div>
       )}
       <Tabs
-        mt={shown === 'tenants' ? 0 : 'xl'}
+        mt={isOfTenant ? 'xl' : 0}
         keepMounted={false}
         value={shown}
         onChange={(next) =>
@@ -234,6 +246,7 @@ function Overview({
               {viewer.isOperator ? 'All tenants' : 'Your organizations'}
             </Tabs.Tab>
           )}
+          {mayOperate && <Tabs.Tab value="tables">Tables</Tabs.Tab>}
         </Tabs.List>
         <Tabs.Panel value="backups" className={classes.panel}>
           <Timeline
@@ -264,8 +277,17 @@ function Overview({
             <TenantsPanel services={services} isNarrow={isNarrow} announce={announce} />
           </Tabs.Panel>
         )}
+        {mayOperate && (
+          <Tabs.Panel value="tables" className={classes.list}>
+            <PartBoundary>
+              <Suspense fallback={<ListSkeleton isNarrow={isNarrow} />}>
+                <TablesList services={services} isNarrow={isNarrow} announce={announce} />
+              </Suspense>
+            </PartBoundary>
+          </Tabs.Panel>
+        )}
       </Tabs>
-      {shown !== 'tenants' && (
+      {isOfTenant && (
         <Text size="xs" c="dimmed" mt="lg" maw="70ch">
           A backup holds the rows of all tables of {name}. Files in Storage, such as uploaded
           pictures and documents, are not part of it.

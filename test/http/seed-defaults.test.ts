@@ -6,6 +6,7 @@ import listTables from '../../netlify/functions/list-tables.ts'
 import listTenants from '../../netlify/functions/list-tenants.ts'
 import offboard from '../../netlify/functions/offboard-tenant.ts'
 import seedDefaults from '../../netlify/functions/seed-defaults.ts'
+import { readOpenSeedConflicts } from '../../src/core/defaults/read-open-conflicts.ts'
 import { initialiseProtection } from '../../src/core/tables/initialise-protection.ts'
 import { call, createSite, type Handler, type Site } from '../support/site.ts'
 
@@ -100,6 +101,7 @@ describe('seed-defaults', () => {
     const dry = await ask(seedDefaults, { organization_ids: [id] })
 
     const refused = await ask(seedDefaults, { organization_ids: [id], dry_run: false })
+    const open = await readOpenSeedConflicts(site.database.worker)
     const decided = await ask(seedDefaults, {
       ...{ organization_ids: [id], dry_run: false, note: 'theirs stays' },
       decisions: [{ case: 'natural_key_taken', table: 'notes', decision: 'keep' }],
@@ -111,7 +113,11 @@ describe('seed-defaults', () => {
     })
     expect(refused.status).toBe(409)
     expect(refused.json.error).toMatchObject({ code: 'seed_conflict' })
-    expect(refused.json.error.details.conflicts).toHaveLength(1)
+    expect(refused.json.error.details.conflicts).toMatchObject([
+      { table: 'notes', key_columns: expect.anything(), columns: expect.arrayContaining(['body']) },
+    ])
+    expect(open).toMatchObject([{ tenantId: id, conflicts: 1 }])
+    expect(await readOpenSeedConflicts(site.database.worker)).toEqual([])
     expect(decided.status, JSON.stringify(decided.json)).toBe(200)
     expect(await topicsOf(id)).toEqual(['delivery', 'valves'])
   })

@@ -439,8 +439,10 @@ function refuse(result: SeedResult, input: Given): void {
           tables,
           count: conflictCount,
           // Which rows, and why; what they hold is for a dry run.
-          conflicts: conflicts.map(({ columns, label: _, ...conflict }) => ({
+          conflicts: conflicts.map(({ columns, label: _, keyColumns, tenantKey, ...conflict }) => ({
             ...conflict,
+            key_columns: keyColumns,
+            tenant_key: tenantKey,
             columns: columns.map(({ name }) => name),
           })),
         },

@@ -8,7 +8,7 @@ import { BackupError, ERRORS, type ErrorCode, type ErrorDetails } from '../error
 import type { Actor } from '../services.ts'
 import { isTenantFree } from '../tenants/lock-tenant.ts'
 
-export type ActionKind = 'create_tenant' | 'offboard'
+type ActionKind = 'create_tenant' | 'offboard'
 
 export interface ActionRun<Result> {
   runId: string

@@ -151,7 +151,7 @@ export function describeSeed(result: SeedResult) {
 }
 
 /** What keeps a seeding from being done, as answers and the details of errors have it. */
-export function describeObstacles({
+function describeObstacles({
   conflicts,
   conflictCount,
   blockers,

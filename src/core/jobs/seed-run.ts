@@ -319,7 +319,7 @@ export async function findApprovedPlan(
 const TELL_TRIES = 8
 
 /** Keeps one event, where `get-run` finds it. What can't be written is lost, and the work goes on. */
-export async function tellRun(database: Database, runId: string, event: object): Promise<void> {
+async function tellRun(database: Database, runId: string, event: object): Promise<void> {
   for (let attempt = 1; attempt <= TELL_TRIES; attempt += 1) {
     try {
       await database.query(

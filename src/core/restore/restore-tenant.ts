@@ -57,7 +57,7 @@ export interface RestoreInput {
   farewell?: Farewell
 }
 
-export interface Farewell {
+interface Farewell {
   /** Called with the last backup, complete, before the first write. What it throws ends the attempt. */
   keep: (backupId: string) => Promise<void>
 }

@@ -8,7 +8,7 @@ import { checkTriggers } from '../doctor/check-triggers.ts'
 import type { Finding, FindingCode } from '../doctor/finding.ts'
 
 /** A table of the host, as the registry has it and as it stands. */
-export interface ListedTable {
+interface ListedTable {
   schema: string
   table: string
   /** How summaries and answers call it. */

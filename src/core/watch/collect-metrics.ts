@@ -58,6 +58,10 @@ export const METRICS = {
   oldest_job_wait_seconds: { help: 'How long the oldest due job has waited', labels: [] },
   open_runs: { help: 'Runs that have not ended, by kind', labels: ['kind'] },
   copies_behind: { help: 'Complete backups that are not in the second place yet', labels: [] },
+  seed_conflicts: {
+    help: 'Rows of the defaults that wait for a decision before their tenant is seeded',
+    labels: [],
+  },
   problems: { help: 'What the monitor would say now, by code', labels: ['code', 'severity'] },
   monitor_age_seconds: { help: 'Time since backup-monitor last ran', labels: [] },
   webhook_failing_seconds: {
@@ -197,6 +201,9 @@ function setTotals(gauge: MakeGauge, facts: WatchFacts, problems: readonly Probl
   jobs.set(queue.active, { state: 'active' })
   gauge('oldest_job_wait_seconds').set(secondsSince(queue.oldestDueAt, now) ?? 0)
   setOrLeaveOut(gauge('copies_behind'), facts.copies?.behind ?? null)
+  gauge('seed_conflicts').set(
+    facts.seedConflicts.reduce((total, { conflicts }) => total + conflicts, 0),
+  )
   const runs = gauge('open_runs')
   for (const { kind, count: open } of openRuns) runs.set(open, { kind })
 

@@ -19,6 +19,7 @@ export const PROBLEMS = {
   queue_stuck: 'error',
   run_stuck: 'warning',
   copies_late: 'error',
+  seed_conflict: 'warning',
   store_unusable: 'error',
   alerts_undelivered: 'error',
 } as const satisfies Record<string, 'error' | 'warning'>
@@ -82,6 +83,7 @@ export function findProblems(facts: WatchFacts, measures: Measures): Problem[] {
     ...findMissingRun(facts, measures, active),
     ...findStuck(facts, measures),
     ...findLateCopies(facts, measures),
+    ...findSeedConflicts(facts),
     ...active.flatMap((tenant) => [
       ...findLate(tenant, facts, measures),
       ...findDamaged(tenant),
@@ -314,6 +316,17 @@ function findLateCopies(
         'Call copy-backups; the journal says why a copy failed. Check BACKUP_COPY_STORE and its credentials.',
     }),
   ]
+}
+
+function findSeedConflicts({ seedConflicts }: WatchFacts): Problem[] {
+  return seedConflicts.map(({ tenantId: id, tenantName: name, since, conflicts }) =>
+    problem('seed_conflict', [id], {
+      tenant: { id, name },
+      since,
+      message: `${nameOf({ id, name })} was not seeded: ${conflicts} rows of the defaults stand against its own.`,
+      remedy: 'See them with `defaults diff`, decide, and seed again.',
+    }),
+  )
 }
 
 function findStuck(

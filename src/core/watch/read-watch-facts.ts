@@ -1,5 +1,6 @@
 import type { BackupWarning } from '../backup/backup-record.ts'
 import type { RowFall } from '../backup/describe-falls.ts'
+import { type OpenSeedConflict, readOpenSeedConflicts } from '../defaults/read-open-conflicts.ts'
 import type { Services } from '../services.ts'
 import { placesOf } from '../store/read-with-copy.ts'
 
@@ -64,6 +65,8 @@ export interface WatchFacts {
   firstDailyRunAt: string | null
   /** Copies of the last days that are still to be made; null where there is no second place. */
   copies: { behind: number; oldestAt: string | null } | null
+  /** Tenants that wait for a decision before they are seeded. */
+  seedConflicts: OpenSeedConflict[]
   watch: { monitoredAt: string | null; untoldSince: string | null }
 }
 
@@ -161,14 +164,14 @@ const READ_COPIES = `
     and (b.store_url = any ($1) or exists (
       select from tenantkeep.backup_copies o where o.backup_id = b.id and o.store_url = any ($1)))`
 
-/** Reads how everything stands, in three statements however many tenants there are. */
+/** Reads how everything stands, in four statements however many tenants there are. */
 export async function readWatchFacts({
   tenants: { catalog },
   store,
 }: Pick<Services, 'tenants' | 'store'>): Promise<WatchFacts> {
   const tenants = await catalog.query<{ facts: WatchedTenant }>(READ_TENANTS)
   const others = await catalog.query<{
-    facts: Omit<WatchFacts, 'now' | 'tenants' | 'copies'> & { now: string }
+    facts: Omit<WatchFacts, 'now' | 'tenants' | 'copies' | 'seedConflicts'> & { now: string }
   }>(READ_OTHERS)
   const places = placesOf(store).map(({ url }) => url)
   const copies =
@@ -181,6 +184,7 @@ export async function readWatchFacts({
     ...row.facts,
     now: new Date(row.facts.now),
     copies: copies?.rows[0] ?? null,
+    seedConflicts: await readOpenSeedConflicts(catalog),
     tenants: tenants.rows.map(({ facts }) => facts),
   }
 }

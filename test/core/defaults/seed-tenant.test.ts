@@ -233,7 +233,7 @@ describe('seeding again', () => {
             table: 'shop.kinds',
             case: 'both_changed',
             key: ['2'],
-            keyColumns: { id: '2' },
+            key_columns: { id: '2' },
             columns: ['color'],
           },
         ],

@@ -57,6 +57,7 @@ function facts(changes: Partial<WatchFacts> = {}): WatchFacts {
     lastDrill: { finishedAt: ago(24), durationMs: 100 },
     firstDailyRunAt: ago(1_000),
     copies: null,
+    seedConflicts: [],
     watch: { monitoredAt: null, untoldSince: null },
     ...changes,
   }
@@ -178,6 +179,15 @@ describe.each([
     [],
   ],
   ['a copy is a day late', facts({ copies: { behind: 3, oldestAt: ago(49) } }), ['copies_late']],
+  [
+    'a tenant waits for a decision about its defaults',
+    facts({
+      seedConflicts: [
+        { tenantId: 't1', tenantName: 'One', since: ago(1), runId: null, conflicts: 2 },
+      ],
+    }),
+    ['seed_conflict:t1'],
+  ],
   ['copies are on their way', facts({ copies: { behind: 3, oldestAt: ago(2) } }), []],
   [
     'a run is open for a day',

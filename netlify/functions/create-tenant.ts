@@ -3,7 +3,7 @@ import { handle } from '../../src/http/handle.ts'
 import {
   CreateTenantInput,
   describeCreated,
-  requireMayChangeTenants,
+  requireOperator,
 } from '../../src/http/tenant-answers.ts'
 
 /** Makes a tenant: its own row and its defaults, all or nothing. */
@@ -14,7 +14,7 @@ export default handle({
   allow: ['cron', 'operator', 'user'],
   async run({ services, caller, input }) {
     const { columns, tables, rows, manual_rows, decisions } = input
-    await requireMayChangeTenants(services.tenants.catalog, caller, {
+    await requireOperator(services.tenants.catalog, caller, {
       type: 'create_tenant',
       note: input.note,
       scope: { columns: Object.keys(columns), tables },

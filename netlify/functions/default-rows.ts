@@ -12,6 +12,7 @@ import {
   describeDefaultTables,
 } from '../../src/http/default-answers.ts'
 import { handle } from '../../src/http/handle.ts'
+import { requireOperator } from '../../src/http/tenant-answers.ts'
 
 /**
  * The rows of the template tenant, for operators: its tables, a page of rows, and one row added, saved or
@@ -21,8 +22,12 @@ export default handle({
   name: 'default-rows',
   methods: ['POST'],
   input: DefaultRowsInput,
-  allow: ['operator'],
+  allow: ['cron', 'operator', 'user'],
   async run({ services, caller, input, requestId }) {
+    await requireOperator(services.tenants.catalog, caller, {
+      type: 'defaults',
+      scope: { action: input.action, table: 'table' in input ? input.table : null },
+    })
     const { actor } = caller
     switch (input.action) {
       case 'tables':

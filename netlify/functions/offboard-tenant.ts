@@ -8,7 +8,7 @@ import { handle } from '../../src/http/handle.ts'
 import {
   describeOffboarding,
   OffboardInput,
-  requireMayChangeTenants,
+  requireOperator,
 } from '../../src/http/tenant-answers.ts'
 
 /**
@@ -23,7 +23,7 @@ export default handle({
   canStream: true,
   async run({ services, caller, input, startedAt, tell }) {
     const { catalog } = services.tenants
-    await requireMayChangeTenants(catalog, caller, {
+    await requireOperator(catalog, caller, {
       type: 'offboard',
       note: input.note,
       scope: { organization_id: input.organization_id, dry_run: input.dry_run },

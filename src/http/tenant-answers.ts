@@ -23,17 +23,23 @@ export const CreateTenantInput = z.strictObject({
 })
 export type CreateTenantInput = z.infer<typeof CreateTenantInput>
 
+const DOES: Record<AttemptType, string> = {
+  seed_defaults: 'seed tenants',
+  create_tenant: 'make tenants',
+  offboard: 'remove tenants',
+  defaults: 'keep the defaults',
+}
+
 /** Lets operators pass; an attempt of anybody else is in the journal. Throws `not_allowed`. */
-export async function requireMayChangeTenants(
+export async function requireOperator(
   catalog: Queryable,
   caller: Caller,
   attempt: { type: AttemptType; note?: string | undefined; scope: object },
 ): Promise<void> {
   if (caller.kind === 'operator') return
-  const what = attempt.type === 'create_tenant' ? 'make tenants' : 'remove tenants'
   const error = new BackupError(
     'not_allowed',
-    `Only operators ${what}. Use OPERATOR_SECRET, or sign in as an operator.`,
+    `Only operators ${DOES[attempt.type]}. Use OPERATOR_SECRET, or sign in as an operator.`,
   )
   await recordRefusal(catalog, {
     ...{ type: attempt.type, actor: caller.actor, tenantId: null, scope: attempt.scope, error },

@@ -87,7 +87,7 @@ export async function findRunByKey(
   )
 }
 
-/** The id of the run of a restore that this caller started with this key; undefined where there is none. */
+/** The id of the run of a restore or a seeding that this caller started with this key; undefined where there is none. */
 export async function findRunIdByKey(
   database: Database,
   actor: Actor,
@@ -96,7 +96,7 @@ export async function findRunIdByKey(
   const { rows } = await database.query<{ id: string }>(
     `select r.id from tenantkeep.runs r
      where r.actor_kind = $1 and coalesce(r.actor_id, '') = coalesce($2, '') and r.idempotency_key = $3
-       and ${IS_RESTORE}`,
+       and (${IS_RESTORE} or r.kind = 'seed')`,
     [actor.kind, actor.id, idempotencyKey],
   )
   return rows[0]?.id

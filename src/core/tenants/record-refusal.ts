@@ -3,7 +3,7 @@ import type { BackupError } from '../errors.ts'
 import type { Actor } from '../services.ts'
 
 /** An attempt at the defaults or at a tenant as a whole, as the journal names it. */
-export type AttemptType = 'seed_defaults' | 'create_tenant' | 'offboard'
+export type AttemptType = 'seed_defaults' | 'create_tenant' | 'offboard' | 'defaults'
 
 /**
  * Puts an attempt into the journal that was refused before anything was done: who, what about, why. `scope`

@@ -167,6 +167,7 @@ const schemas = RESTORED_SCHEMAS.filter(
 
 /** Keys that the applications of these schemas would make themselves are made by the database. */
 const GIVE_KEYS = `
+  set constraints all immediate;
   do $$
   declare k record;
   begin

@@ -1,7 +1,7 @@
 /**
- * Reads the rows of the template into temp tables, in one frozen picture, confined to the template. From the
- * moment at which its rows can be read until the end of that transaction the database lets nothing be written
- * but temp tables: whatever our code does wrong, the template stays as it is.
+ * Reads the rows of the template into temp tables, in one frozen picture, confined to the template. While its
+ * rows can be read the database lets nothing be written but temp tables: whatever our code does wrong, the
+ * template stays as it is.
  */
 import { z } from 'zod'
 import { openSnapshot, requireCensus, type Snapshot } from '../backup/read-snapshot.ts'
@@ -162,18 +162,21 @@ function seededTable(
   }
 }
 
-/** As long as this lasts, only temp tables that exist by then can be written. */
+/** Out of every tenant's reach. */
+const NO_TENANT = `select set_config('tenantkeep.tenant', '', true)`
+/** Until the end of the transaction, only temp tables that exist by then can be written. */
 const READ_ONLY = 'set transaction read only'
 
 async function stageTemplate(
   connection: Connection,
-  { tables }: Template,
+  { id, tables }: Template,
   snapshot: Snapshot,
   functionOwner: string,
 ): Promise<void> {
   const filled = tables.filter(({ rowsInTemplate }) => rowsInTemplate > 0)
   const bare = (name: string) => name.replace('pg_temp.', '')
   await runAll(connection, [
+    NO_TENANT,
     CREATE_SEEDING,
     CREATE_MISSING,
     CREATE_DECISIONS,
@@ -182,6 +185,7 @@ async function stageTemplate(
       `grant select on ${template} to ${quoteIdentifier(functionOwner)}`,
     ]),
     READ_ONLY,
+    `select set_config('tenantkeep.tenant', ${quoteLiteral(id)}, true)`,
   ])
   await runAll(
     connection,

@@ -16,7 +16,7 @@ import type { RowSample } from '../restore/restore-result.ts'
  *   declined           it had one, and that was to be kept in place of the copy
  *   skipped            not copied, because a row that it refers to is not
  */
-export type SeedCase =
+type SeedCase =
   | 'new'
   | 'unchanged'
   | 'update'

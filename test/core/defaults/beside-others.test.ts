@@ -305,6 +305,36 @@ describe('a plan', () => {
   })
 })
 
+describe('an answer that was lost', () => {
+  it('does not make a seeding that is committed a failure, an overwriting one neither', async () => {
+    await trial.seed()
+    await trial.run(`update shop.kinds set color = 'mine' where tenant_id = 'alpha'`)
+    const worker = hookDatabase(trial.database.worker, [
+      {
+        when: 'after',
+        statement: /^commit$/,
+        nth: 3,
+        act: () => Promise.reject(new Error('lost')),
+      },
+    ])
+
+    const result = await seedTenant(servicesOf(worker, trial.store.store), {
+      tenantId: 'alpha',
+      options: SeedOptions.parse({ mode: 'overwrite' }),
+      isDryRun: false,
+      actor: SYSTEM,
+    })
+
+    expect(worker.acted).toEqual([1])
+    expect(writtenBy(result)).toEqual({ 'shop.kinds': { inserted: 0, updated: 2 } })
+    expect(
+      await trial.run(`select status, safety_backup_id = '${result.safetyBackupId}' as is_safe from public.backup_logs
+        where id = '${result.seedId}'`),
+    ).toEqual([{ status: 'complete', is_safe: true }])
+    await trial.run(`delete from public.backup_logs; delete from public.tenant_backups`)
+  })
+})
+
 describe('what can’t be copied', () => {
   it('is named: rows without a key, unique values of all tenants, other tenants’ rows', async () => {
     const odd = await createSeedTrial({

@@ -144,7 +144,7 @@ test.each(['missing', 'overwrite'] as const)(
       met.set(asked, nth)
       const isLastCommit = sql === 'commit' && index === lastCommit
       // They share most of their calls: some fail in one of the two, some in the other.
-      const isTaken = EVERY || (nth <= 2 && index % 4 === (way === 'missing' ? 0 : 2))
+      const isTaken = EVERY || (nth <= 2 && index % 5 === (way === 'missing' ? 0 : 2))
       if (!isTaken && !isLastCommit) continue
       // The answer of the commit that matters is lost, at least.
       const how = isLastCommit ? 'after-success' : (HOWS[failed % HOWS.length] ?? 'error')
@@ -160,7 +160,8 @@ test.each(['missing', 'overwrite'] as const)(
     await trial.run(WAYS[way].begin)
     await expectNextWorks(way, 'at the end')
     expect(failed).toBeGreaterThan(10)
-    expect([...outcomes]).toContain('complete')
+    // How often an overwriting one asks depends on what the ones before it left to be removed.
+    if (way === 'missing') expect([...outcomes]).toContain('complete')
   },
   180_000,
 )

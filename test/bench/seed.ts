@@ -136,7 +136,7 @@ export async function benchSeed(
         // The tables hold a thousand times as many rows by then.
         figures.push(
           figure(
-            'one more tenant, beside these',
+            'one of the first again, beside these',
             'ms',
             await repeat(rounds, () => time(() => seed(known))),
           ),

@@ -1,4 +1,4 @@
-import { MantineProvider, Skeleton, Title } from '@mantine/core'
+import { MantineProvider, Skeleton, Tabs, Title } from '@mantine/core'
 import { useMediaQuery } from '@mantine/hooks'
 import { QueryCache, QueryClient, QueryClientProvider, useQuery } from '@tanstack/react-query'
 import { useEffect, useMemo, useRef, useState } from 'react'
@@ -7,8 +7,9 @@ import { ErrorNotice } from './frame/error-notice.tsx'
 import { NoAccess } from './frame/no-access.tsx'
 import classes from './frame/page.module.css'
 import { UtcTimes } from './frame/times.tsx'
-import { useSearchParam } from './frame/use-search-param.ts'
+import { setSearchParams, useSearchParam } from './frame/use-search-param.ts'
 import { ZoneSwitch } from './frame/zone-switch.tsx'
+import { NO_TAB, OPERATOR_TITLES, OperatorPanels, OperatorTabs } from './operator-panel.tsx'
 import { StateHeadSkeleton } from './state/state-head.tsx'
 import { TenantPage } from './tenant-page.tsx'
 import { readTenant } from './tenants/read-tenant.ts'
@@ -122,12 +123,7 @@ function TenantLoader({
     )
   }
   if (tenantId === undefined && (code === 'any_tenant' || code === 'invalid_request')) {
-    return (
-      <ChooseTenant
-        services={services}
-        title={code === 'any_tenant' ? 'All tenants' : 'Your organizations'}
-      />
-    )
+    return <ChooseTenant services={services} isOperator={code === 'any_tenant'} />
   }
   return (
     <ErrorNotice
@@ -139,13 +135,17 @@ function TenantLoader({
 }
 
 /** For operators, who have no tenant of their own, and people who look after several. */
-function ChooseTenant({ services, title }: { services: PageServices; title: string }) {
+function ChooseTenant({ services, isOperator }: { services: PageServices; isOperator: boolean }) {
   const isNarrow = useMediaQuery('(max-width: 48em)', undefined, { getInitialValueInEffect: false })
+  const [tab] = useSearchParam('tab')
   const [status, announce] = useState('')
   const [utc, setUtc] = useState(false)
+  const shown = isOperator && tab !== null && Object.hasOwn(OPERATOR_TITLES, tab) ? tab : 'tenants'
+  const title = OPERATOR_TITLES[shown] ?? (isOperator ? 'All tenants' : 'Your organizations')
   useEffect(() => {
     document.title = title
   }, [title])
+  const panel = <TenantsPanel services={services} isNarrow={isNarrow} announce={announce} />
   return (
     <UtcTimes value={utc}>
       <p role="status" className={classes.hidden}>
@@ -157,9 +157,24 @@ function ChooseTenant({ services, title }: { services: PageServices; title: stri
         </Title>
         <ZoneSwitch utc={utc} onChange={setUtc} />
       </div>
-      <div className={classes.list}>
-        <TenantsPanel services={services} isNarrow={isNarrow} announce={announce} />
-      </div>
+      {isOperator ? (
+        <Tabs
+          keepMounted={false}
+          value={shown}
+          onChange={(next) => setSearchParams({ ...NO_TAB, tab: next === 'tenants' ? null : next })}
+        >
+          <Tabs.List className={classes.tabs}>
+            <Tabs.Tab value="tenants">All tenants</Tabs.Tab>
+            <OperatorTabs />
+          </Tabs.List>
+          <Tabs.Panel value="tenants" className={classes.list}>
+            {panel}
+          </Tabs.Panel>
+          <OperatorPanels services={services} isNarrow={isNarrow} announce={announce} />
+        </Tabs>
+      ) : (
+        <div className={classes.list}>{panel}</div>
+      )}
     </UtcTimes>
   )
 }

@@ -15,6 +15,7 @@ import { UtcTimes } from './frame/times.tsx'
 import { setSearchParams, useSearchParam } from './frame/use-search-param.ts'
 import type { ViewProps } from './frame/view-props.ts'
 import { ZoneSwitch } from './frame/zone-switch.tsx'
+import { NO_TAB, OPERATOR_TITLES, OperatorPanels, OperatorTabs } from './operator-panel.tsx'
 import { readState, type State } from './state/read-state.ts'
 import { RestoreNotice } from './state/restore-notice.tsx'
 import { StateHead, StateHeadSkeleton } from './state/state-head.tsx'
@@ -25,12 +26,11 @@ import { Timeline } from './timeline/timeline.tsx'
 const HistoryList = lazy(() =>
   import('./history/history-list.tsx').then((module) => ({ default: module.HistoryList })),
 )
-const TablesList = lazy(() => import('./tables/tables-list.tsx'))
 
 /** Tabs that are about no tenant, by their titles; who may see which is said where they are shown. */
 const TITLES: Record<string, string> = {
   tenants: 'All tenants',
-  tables: 'Tables of the application',
+  ...OPERATOR_TITLES,
 }
 
 /** What is opened from a row or a notice, has an address of its own, and is loaded then. */
@@ -124,6 +124,8 @@ function ViewSkeleton() {
   )
 }
 
+const isTenantTab = (tab: string | null) => tab === 'backups' || tab === 'history'
+
 /** How to show the progress of what runs; undefined where nobody can follow it here. */
 function findProgress(
   running: State['running'],
@@ -177,9 +179,11 @@ function Overview({
   const mayChoose = viewer?.mayChoose === true
   const mayOperate = viewer?.isOperator === true
   const isAllowed =
-    tab === 'history' || (tab === 'tenants' && mayChoose) || (tab === 'tables' && mayOperate)
+    tab === 'history' ||
+    (tab === 'tenants' && mayChoose) ||
+    (mayOperate && tab !== null && Object.hasOwn(OPERATOR_TITLES, tab))
   const shown = isAllowed ? tab : 'backups'
-  const isOfTenant = shown === 'backups' || shown === 'history'
+  const isOfTenant = isTenantTab(shown)
 
   return (
     <>
@@ -235,7 +239,12 @@ function Overview({
         keepMounted={false}
         value={shown}
         onChange={(next) =>
-          setSearchParams({ tab: next === 'backups' ? null : next, page: null, show: null })
+          setSearchParams({
+            ...NO_TAB,
+            // A backup that is followed is followed on each tab of its tenant.
+            ...(isOfTenant && isTenantTab(next) ? { run: creation.runId } : {}),
+            tab: next === 'backups' ? null : next,
+          })
         }
       >
         <Tabs.List className={classes.tabs}>
@@ -246,7 +255,7 @@ function Overview({
               {viewer.isOperator ? 'All tenants' : 'Your organizations'}
             </Tabs.Tab>
           )}
-          {mayOperate && <Tabs.Tab value="tables">Tables</Tabs.Tab>}
+          {mayOperate && <OperatorTabs />}
         </Tabs.List>
         <Tabs.Panel value="backups" className={classes.panel}>
           <Timeline
@@ -278,13 +287,7 @@ function Overview({
           </Tabs.Panel>
         )}
         {mayOperate && (
-          <Tabs.Panel value="tables" className={classes.list}>
-            <PartBoundary>
-              <Suspense fallback={<ListSkeleton isNarrow={isNarrow} />}>
-                <TablesList services={services} isNarrow={isNarrow} announce={announce} />
-              </Suspense>
-            </PartBoundary>
-          </Tabs.Panel>
+          <OperatorPanels services={services} isNarrow={isNarrow} announce={announce} />
         )}
       </Tabs>
       {isOfTenant && (

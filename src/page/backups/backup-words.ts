@@ -25,7 +25,10 @@ const OPERATIONS: Record<string, string> = {
   pause: 'Daily backups paused',
   resume: 'Daily backups resumed',
   policy: 'Retention rules',
-  seed_defaults: 'Defaults added',
+  seed_defaults: 'Seeding with defaults',
+  defaults: 'Change to the defaults',
+  create_tenant: 'New tenant',
+  offboard: 'Tenant removed',
   update: 'Change to a backup',
 }
 

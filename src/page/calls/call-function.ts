@@ -22,15 +22,18 @@ export class RequestFailed extends Error {
   /** A code of the service, or `offline` (no answer), `unexpected_answer` (not what we know). */
   readonly code: string
   readonly requestId: string | undefined
+  /** All that the service answered, for whoever knows more of it than code and message. */
+  readonly answer: unknown
 
   constructor(
     code: string,
     message: string,
-    options: { requestId?: string | undefined; cause?: unknown } = {},
+    options: { requestId?: string | undefined; cause?: unknown; answer?: unknown } = {},
   ) {
     super(message, options.cause === undefined ? undefined : { cause: options.cause })
     this.code = code
     this.requestId = options.requestId
+    this.answer = options.answer
   }
 }
 
@@ -113,7 +116,10 @@ async function post(
   const refusal = Refusal.safeParse(content)
   const requestId = answer.headers.get('x-request-id') ?? refusal.data?.error.request_id
   if (refusal.success) {
-    throw new RequestFailed(refusal.data.error.code, refusal.data.error.message, { requestId })
+    throw new RequestFailed(refusal.data.error.code, refusal.data.error.message, {
+      requestId,
+      answer: content,
+    })
   }
   throw new RequestFailed(
     answer.status >= 500 ? 'offline' : 'unexpected_answer',

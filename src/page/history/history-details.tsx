@@ -73,7 +73,9 @@ function Facts({ entry, found }: { entry: JournalEntry; found: EntryDetails }) {
           <Time value={details.source.takenAt} />.
         </Text>
       )}
-      {details.tables !== undefined && <WrittenTables tables={details.tables} />}
+      {details.tables !== undefined && (
+        <WrittenTables tables={details.tables} isSeeding={entry.type === 'seed_defaults'} />
+      )}
       {details.changed !== undefined && <Text size="sm">{describeChange(details)}</Text>}
       <Upkeep entry={entry} details={details} />
       {gaps.length > 0 && (
@@ -107,6 +109,19 @@ function Facts({ entry, found }: { entry: JournalEntry; found: EntryDetails }) {
           )}
         </div>
       )}
+      {entry.type === 'seed_defaults' &&
+        entry.status === 'complete' &&
+        found.safetyBackupId !== null && (
+          <div className={classes.actions}>
+            <Button
+              size="xs"
+              variant="default"
+              onClick={() => setSearchParams({ view: 'undo', restore: entry.id, page: null })}
+            >
+              Undo this seeding
+            </Button>
+          </div>
+        )}
     </>
   )
 }
@@ -183,7 +198,13 @@ function openResult(entry: JournalEntry, { undoOf }: EntryDetails): void {
   )
 }
 
-function WrittenTables({ tables }: { tables: NonNullable<EntryDetails['details']['tables']> }) {
+function WrittenTables({
+  tables,
+  isSeeding,
+}: {
+  tables: NonNullable<EntryDetails['details']['tables']>
+  isSeeding: boolean
+}) {
   const written = tables.filter(
     ({ inserted, updated, deleted }) => inserted + updated + deleted > 0,
   )
@@ -197,10 +218,10 @@ function WrittenTables({ tables }: { tables: NonNullable<EntryDetails['details']
             <Table.Tr>
               <Table.Th scope="col">Table</Table.Th>
               <Table.Th scope="col" className={shared.number}>
-                Came back
+                {isSeeding ? 'Added' : 'Came back'}
               </Table.Th>
               <Table.Th scope="col" className={shared.number}>
-                Put back
+                {isSeeding ? 'Overwritten' : 'Put back'}
               </Table.Th>
               <Table.Th scope="col" className={shared.number}>
                 Removed

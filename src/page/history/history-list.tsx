@@ -152,6 +152,7 @@ const WHAT_CHOICES: Record<OperationGroup, string> = {
   proofs: 'Verification and drills',
   copies: 'Copies',
   rules: 'Pauses and rules',
+  defaults: 'Defaults and seedings',
 }
 
 const RESULT_CHOICES: Record<ResultGroup, string> = {

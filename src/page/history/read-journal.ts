@@ -48,6 +48,7 @@ const OPERATION_GROUPS = {
   proofs: ['verify', 'drill'],
   copies: ['copy', 'rebuild'],
   rules: ['pause', 'resume', 'policy'],
+  defaults: ['seed_defaults', 'defaults', 'create_tenant', 'offboard'],
 } as const
 export type OperationGroup = keyof typeof OPERATION_GROUPS
 
@@ -126,7 +127,14 @@ const EntryDetails = z.object({
     source: z.optional(z.object({ takenAt: time })),
     /** Of a restore that is done: what it did, table by table. */
     tables: z.optional(
-      z.array(z.object({ name: z.string(), inserted: count, updated: count, deleted: count })),
+      z.array(
+        z.object({
+          name: z.string(),
+          inserted: count,
+          updated: count,
+          deleted: z._default(count, 0),
+        }),
+      ),
     ),
     /** Of a backup: tables that nobody has classified. */
     gaps: z.optional(z.array(z.string())),

@@ -4,7 +4,7 @@ import { type PageServices, readRows, time } from '../calls/call-function.ts'
 const Restore = z.pipe(
   z.object({
     id: z.string(),
-    type: z.enum(['restore', 'undo']),
+    type: z.enum(['restore', 'undo', 'seed_defaults']),
     status: z.enum(['running', 'complete', 'failed', 'cancelled', 'skipped']),
     createdAt: time,
     completedAt: z.nullable(time),
@@ -23,6 +23,11 @@ const Restore = z.pipe(
 /** A restore, or an undo of one, as the journal has it. */
 export type Restore = z.infer<typeof Restore>
 
+/** What it is called in a sentence. */
+export function nounOf({ type }: Pick<Restore, 'type'>): string {
+  return { restore: 'restore', undo: 'undo', seed_defaults: 'seeding' }[type]
+}
+
 /** A restore by its id; null where there is none, or it is not the reader's. Throws `RequestFailed`. */
 export async function readRestore(
   { supabase }: PageServices,
@@ -35,7 +40,7 @@ export async function readRestore(
       'id, type:backup_type, status, createdAt:created_at, completedAt:completed_at, actorLabel:actor_label, note, details',
     )
     .eq('id', restoreId)
-    .in('backup_type', ['restore', 'undo'])
+    .in('backup_type', ['restore', 'undo', 'seed_defaults'])
     .limit(1)
     .abortSignal(signal)
   return readRows(Restore, answer)[0] ?? null

@@ -1,4 +1,5 @@
 import * as z from 'zod/mini'
+import { keep, readKept } from '../frame/kept-in-tab.ts'
 
 /**
  * What a person chose on the way to a restore. It lies in the tab's session storage until the restore is
@@ -144,21 +145,21 @@ export function placeOfWay(userId: string, id: string): string {
 
 /** What was chosen so far; null where nothing was. */
 export function readDraft(place: string): Draft | null {
-  return readPlace(place, Draft)
+  return readKept(place, Draft)
 }
 
 /** Keeps it; null forgets it. A browser that keeps nothing forgets on a reload, and that is all. */
 export function keepDraft(place: string, draft: Draft | null): void {
-  keepPlace(place, draft)
+  keep(place, draft)
 }
 
 /** What was pressed here; null where nothing was, or the next way has begun. */
 export function readStarted(place: string): Started | null {
-  return readPlace(`${place}:started`, Started)
+  return readKept(`${place}:started`, Started)
 }
 
 export function keepStarted(place: string, started: Started | null): void {
-  keepPlace(`${place}:started`, started)
+  keep(`${place}:started`, started)
 }
 
 /** The service said which run it is that was pressed here. */
@@ -185,22 +186,4 @@ export function reopenDraft(place: string, { isStale }: { isStale: boolean }): b
 /** The key under which this plan is carried out: the same plan never gets a second one. */
 export function keyOf(draft: Draft, planHash: string): string {
   return draft.key?.planHash === planHash ? draft.key.key : crypto.randomUUID()
-}
-
-function readPlace<T extends z.ZodMiniType>(place: string, schema: T): z.infer<T> | null {
-  try {
-    const kept = schema.safeParse(JSON.parse(sessionStorage.getItem(place) ?? 'null'))
-    return kept.success ? kept.data : null
-  } catch {
-    return null
-  }
-}
-
-function keepPlace(place: string, value: object | null): void {
-  try {
-    if (value === null) sessionStorage.removeItem(place)
-    else sessionStorage.setItem(place, JSON.stringify(value))
-  } catch {
-    // A browser that keeps nothing.
-  }
 }

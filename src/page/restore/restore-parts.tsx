@@ -73,17 +73,25 @@ export function ViewHeading({
 export const STEPS = ['Choose', 'Validate', 'Confirm', 'Restore'] as const
 
 /** Where one is of how far to go. Steps are no links: the buttons below lead on, and back. */
-export function StepBar({ current, isNarrow }: { current: number; isNarrow: boolean }) {
+export function StepBar({
+  current,
+  isNarrow,
+  steps = STEPS,
+}: {
+  current: number
+  isNarrow: boolean
+  steps?: readonly string[]
+}) {
   if (isNarrow) {
     return (
       <div className={classes.stepLine}>
         <Text size="sm" fw={600}>
-          {current < STEPS.length
-            ? `Step ${current + 1} of ${STEPS.length}: ${STEPS[current]}`
-            : `All ${STEPS.length} steps done`}
+          {current < steps.length
+            ? `Step ${current + 1} of ${steps.length}: ${steps[current]}`
+            : `All ${steps.length} steps done`}
         </Text>
         <div className={classes.stepBar} aria-hidden="true">
-          {STEPS.map((step, index) => (
+          {steps.map((step, index) => (
             <span key={step} data-done={index <= current || undefined} />
           ))}
         </div>
@@ -92,7 +100,7 @@ export function StepBar({ current, isNarrow }: { current: number; isNarrow: bool
   }
   return (
     <ol className={classes.steps} aria-label="Steps">
-      {STEPS.map((step, index) => {
+      {steps.map((step, index) => {
         const place = index < current ? 'done' : index === current ? 'now' : 'later'
         return (
           <li

@@ -10,7 +10,7 @@ import { setSearchParams } from '../frame/use-search-param.ts'
 import type { ViewProps } from '../frame/view-props.ts'
 import { readState } from '../state/read-state.ts'
 import { describeRestoreFailure, listChanges, RESTORE_PHASES } from './describe-restore.ts'
-import type { Restore } from './read-restore.ts'
+import { nounOf, type Restore } from './read-restore.ts'
 import classes from './restore.module.css'
 import {
   BackupTime,
@@ -88,7 +88,7 @@ export function RestoreRunPanel(props: RestoreRunPanelProps) {
         <ViewHeading id="tenantkeep-restore" headingRef={heading}>
           {isUndo && props.undone != null ? (
             <>
-              Undo of the {props.undone.type === 'undo' ? 'undo' : 'restore'} of{' '}
+              Undo of the {nounOf(props.undone)} of{' '}
               <Time value={props.undone.completedAt ?? props.undone.createdAt} />
             </>
           ) : isUndo || backup === null ? (

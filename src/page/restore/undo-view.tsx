@@ -9,7 +9,7 @@ import { setSearchParams, useSearchParam } from '../frame/use-search-param.ts'
 import { useViewerId } from '../frame/use-viewer-id.ts'
 import type { ViewProps } from '../frame/view-props.ts'
 import { describeChanges, describeRestoreFailure, REHEARSAL_PHASES } from './describe-restore.ts'
-import { type Restore, readRestore } from './read-restore.ts'
+import { nounOf, type Restore, readRestore } from './read-restore.ts'
 import classes from './restore.module.css'
 import {
   FIRST_DRAFT,
@@ -177,8 +177,7 @@ function UndoPlan(props: WayProps & { restore: Restore; onLaunch: (launch: Launc
     <section className={classes.view} aria-labelledby="tenantkeep-undo">
       <div>
         <ViewHeading id="tenantkeep-undo" headingRef={heading}>
-          Undo the {restore.type === 'undo' ? 'undo' : 'restore'} of{' '}
-          <Time value={restore.completedAt ?? restore.createdAt} />
+          Undo the {nounOf(restore)} of <Time value={restore.completedAt ?? restore.createdAt} />
         </ViewHeading>
         <Text c="dimmed" className={classes.subject}>
           {tenant.name} · by {restore.actorLabel}
@@ -378,7 +377,7 @@ function UndoQuestion({
   const [isBusy, setBusy] = useState(false)
   const name = useTypedWord(tenantName, 'name')
   const isEverything = reach === 'everything'
-  const noun = restore.type === 'undo' ? 'undo' : 'restore'
+  const noun = nounOf(restore)
   return (
     <Modal
       opened={isOpen}

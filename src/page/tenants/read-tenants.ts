@@ -7,6 +7,7 @@ const ListedTenant = z.pipe(
   z.object({
     organization_id: z.string(),
     organization_name: z.nullable(z.string()),
+    is_template: z.boolean(),
     state: z.object({ code: StateCode, reason: z.nullable(z.string()), since: z.nullable(time) }),
     newest_backup: z.nullable(
       z.object({
@@ -22,6 +23,8 @@ const ListedTenant = z.pipe(
   z.transform((tenant) => ({
     id: tenant.organization_id,
     name: tenant.organization_name,
+    /** It holds the defaults and is nobody's; it counts in no figure. */
+    isTemplate: tenant.is_template,
     state: tenant.state,
     /** The newest complete one; safety backups never count. */
     newestBackup:

@@ -57,7 +57,8 @@ describe('a daily run that ends', () => {
 
     expect(first.upkeep).toMatchObject(NIGHTLY.map((task) => ({ task, status: 'running' })))
     expect([second.upkeep, third.upkeep]).toEqual([[], []])
-    expect(wakes).toBe(1)
+    // The second call wakes once more what the first may have woken in vain.
+    expect(wakes).toBe(2)
     expect(queued).toEqual(each('running'))
     expect(await readUpkeep()).toEqual(each('complete'))
   })

@@ -1,5 +1,6 @@
 import { z } from 'zod'
 import { readBackupSettings } from '../backup/backup-settings.ts'
+import { readProofSettings } from '../backup/proof-settings.ts'
 import type { Queryable } from '../database/database.ts'
 import { BackupError } from '../errors.ts'
 import { readJobSettings } from '../jobs/job-settings.ts'
@@ -133,7 +134,12 @@ async function findMissing(
 
 async function checkReaders(database: Queryable): Promise<Finding[]> {
   const found: Finding[] = []
-  for (const read of [readBackupSettings, readJobSettings, requireUsablePolicies]) {
+  for (const read of [
+    readBackupSettings,
+    readJobSettings,
+    readProofSettings,
+    requireUsablePolicies,
+  ]) {
     try {
       await read(database)
     } catch (error) {

@@ -1,5 +1,6 @@
 import type { Backup } from '../core/backup/backup-record.ts'
 import { BackupError } from '../core/errors.ts'
+import { isWithinReach } from '../core/store/read-with-copy.ts'
 import type { Store } from '../core/store/store.ts'
 import { formatBytes, formatCount } from './format-text.ts'
 
@@ -18,6 +19,7 @@ export function backupDocument(backup: Backup): Record<string, unknown> {
     verified_at: backup.verifiedAt,
     run_id: backup.runId,
     store_url: backup.storeUrl,
+    copied_to: backup.copiedTo,
     summary_path: backup.summaryPath,
     total_tables: backup.totalTables,
     total_records: backup.totalRecords,
@@ -39,9 +41,9 @@ export function backupDocument(backup: Backup): Record<string, unknown> {
   return document
 }
 
-/** Throws `invalid_request` where the backup lives in another store than the one that was opened. */
+/** Throws `invalid_request` where the backup lives in none of the places that were opened. */
 export function requireStore(backup: Backup, store: Store): void {
-  if (backup.storeUrl === store.url) return
+  if (isWithinReach(store, backup)) return
   throw new BackupError(
     'invalid_request',
     `Backup ${backup.id} is in ${backup.storeUrl}, not in ${store.url}. Say --store ${backup.storeUrl}.`,

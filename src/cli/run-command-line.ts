@@ -14,6 +14,7 @@ import { registerMonitor } from './monitor.ts'
 import { registerPause } from './pause.ts'
 import { registerPolicy } from './policy.ts'
 import { registerPrune } from './prune.ts'
+import { registerRebuildCatalog } from './rebuild-catalog.ts'
 import { registerRestore } from './restore.ts'
 import { registerResume } from './resume.ts'
 import { createRunner, reportError, type Surroundings } from './run-command.ts'
@@ -38,6 +39,7 @@ const REGISTRATIONS = [
   registerPrune,
   registerPolicy,
   registerForgetTenant,
+  registerRebuildCatalog,
   registerDoctor,
   registerMonitor,
   registerWorker,

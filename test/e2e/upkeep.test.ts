@@ -63,7 +63,7 @@ test('the owner reads what is proven, held and damaged, and how long each is kep
   await markDamaged(byHand[0] ?? '', 'A file of customers is missing.')
   const page = await bench.openAsOwner()
 
-  await see(page.getByText(/^Last proven restorable .+, in 42 seconds$/))
+  await see(page.getByText(/^Last proven restorable .+ · restoring took 42 seconds$/))
   const proven = row(page, 'The newest one')
   await see(proven.getByText('Proven', { exact: true }))
   await proven.getByText(/^Kept at least until \d/).click()
@@ -79,7 +79,8 @@ test('the owner reads what is proven, held and damaged, and how long each is kep
   await takeScreenshots(page, 'upkeep-list')
 
   const restore = damaged.getByRole('button', { name: /^Restore/ })
-  await restore.click()
+  await restore.focus()
+  await page.keyboard.press('Enter')
   expect(await restore.getAttribute('aria-disabled')).toBe('true')
   expect(new URL(page.url()).searchParams.has('view')).toBe(false)
   await held.getByRole('button', { name: /^More actions/ }).click()

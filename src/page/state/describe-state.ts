@@ -113,8 +113,8 @@ const SENTENCES: Record<StateCode, (state: DescribedState, now: Date) => StateSe
     heading: 'The newest backup cannot be used',
     lines: [
       [
-        ...describeNewest(state, 'The backup of '),
-        'It did not pass verification',
+        ...(state.newestBackup === null ? ['It'] : ['The backup of ', takenAt(state.newestBackup)]),
+        ' did not pass verification',
         ...(state.state.since === null ? [] : [' ', { near: state.state.since }]),
         state.state.reason === null ? '.' : `: ${endSentence(state.state.reason)}`,
       ],
@@ -235,7 +235,9 @@ function describeProof({
   return [
     'Last proven restorable ',
     lastProvenRestoreAt,
-    ...(measuredRestoreMs === null ? [] : [`, in ${formatDuration(measuredRestoreMs)}`]),
+    ...(measuredRestoreMs === null
+      ? []
+      : [` · restoring took ${formatDuration(measuredRestoreMs)}`]),
   ]
 }
 

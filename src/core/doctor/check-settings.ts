@@ -5,6 +5,7 @@ import type { Queryable } from '../database/database.ts'
 import { BackupError } from '../errors.ts'
 import { readJobSettings } from '../jobs/job-settings.ts'
 import { requireUsablePolicies } from '../retention/set-policy.ts'
+import { readMonitorSettings } from '../watch/monitor-settings.ts'
 import { type Finding, finding } from './finding.ts'
 
 const SET = 'update tenantkeep.settings set value = …, updated_at = now() where key ='
@@ -138,6 +139,7 @@ async function checkReaders(database: Queryable): Promise<Finding[]> {
     readBackupSettings,
     readJobSettings,
     readProofSettings,
+    readMonitorSettings,
     requireUsablePolicies,
   ]) {
     try {

@@ -5,7 +5,7 @@ export interface Figure {
   name: string
   /** The median of the samples. */
   value: number
-  unit: 's' | 'ms' | 'MB' | '×' | 'objects' | 'tenants/s'
+  unit: 's' | 'ms' | 'MB' | '×' | 'objects' | 'queries' | 'tenants/s'
   samples: readonly number[]
   aim: { atMost: number } | { atLeast: number } | null
   /** Null without an aim. */

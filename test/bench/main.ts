@@ -5,14 +5,18 @@ import { benchBackup } from './backup.ts'
 import { type DataSet, openDataSet } from './data-set.ts'
 import { describeMachine, type Figure, printFigures } from './figure.ts'
 import { benchRestore } from './restore.ts'
+import { benchRetention } from './retention.ts'
 import { benchSchema, openScratchServer } from './schema.ts'
 
-const USAGE = `npm run bench -- backup|restore|schema [--json] [--quick] [--reset] [--folder PATH]
+const USAGE = `npm run bench -- backup|restore|schema|retention [--json] [--quick] [--reset] [--folder PATH]
 
 backup  measures on a Postgres of its own with 4,000,000 rows of the demonstration, made on first use and
         kept below .local/bench
 schema  measures init, census and fingerprint of generated schemas, and what the policies add to reading
         a table, on a Postgres that is thrown away
+retention
+        measures planning what is pruned, lists and the monitor over catalogs of several sizes, on a Postgres
+        that is thrown away
 
 Nothing there is synced to the disk: these are figures of speed, not of a disk.
   --quick   a twentieth of everything, to try out the benchmark; the aims are meant for the whole
@@ -39,7 +43,8 @@ type Prepare = (options: Options, tell: (line: string) => void) => Promise<Prepa
 const BENCHMARKS = new Map<string, Prepare>([
   ['backup', (options, tell) => prepareOnDataSet(benchBackup, options, tell)],
   ['restore', (options, tell) => prepareOnDataSet(benchRestore, options, tell)],
-  ['schema', prepareSchema],
+  ['schema', (options, tell) => prepareScratch(benchSchema, options, tell)],
+  ['retention', (options, tell) => prepareScratch(benchRetention, options, tell)],
 ])
 
 async function prepareOnDataSet(
@@ -56,12 +61,16 @@ async function prepareOnDataSet(
   }
 }
 
-async function prepareSchema({ quick }: Options, tell: (line: string) => void): Promise<Prepared> {
+async function prepareScratch(
+  measure: typeof benchSchema,
+  { quick }: Options,
+  tell: (line: string) => void,
+): Promise<Prepared> {
   const server = await openScratchServer()
   return {
     postgresVersion: server.postgresVersion,
     dataSet: { isDurable: false },
-    measure: () => benchSchema(server, { isQuick: quick, tell }),
+    measure: () => measure(server, { isQuick: quick, tell }),
     stop: () => server.stop(),
   }
 }

@@ -251,14 +251,14 @@ async function timeRead(
   return ms
 }
 
-interface Host {
+export interface Host {
   admin: Database
   adminUrl: string
   superuser: Database
 }
 
 /** A database of its own with these tables, dropped afterwards. */
-async function withHost<T>(
+export async function withHost<T>(
   server: ScratchServer,
   script: string,
   use: (host: Host) => Promise<T>,
@@ -281,7 +281,8 @@ async function withHost<T>(
   }
 }
 
-async function withWorker<T>(
+/** The worker's login, for as long as it is used. */
+export async function withWorker<T>(
   admin: Database,
   adminUrl: string,
   use: (worker: Database) => Promise<T>,
@@ -305,7 +306,8 @@ async function timeOften(work: () => Promise<unknown>): Promise<number> {
   return median(samples)
 }
 
-async function time(work: () => Promise<unknown>): Promise<number> {
+/** Milliseconds. */
+export async function time(work: () => Promise<unknown>): Promise<number> {
   const startedAt = performance.now()
   await work()
   return performance.now() - startedAt

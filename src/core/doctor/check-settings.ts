@@ -3,6 +3,7 @@ import { readBackupSettings } from '../backup/backup-settings.ts'
 import { readProofSettings } from '../backup/proof-settings.ts'
 import type { Queryable } from '../database/database.ts'
 import { BackupError } from '../errors.ts'
+import { readUpkeepAfterDaily } from '../jobs/chain-upkeep.ts'
 import { readJobSettings } from '../jobs/job-settings.ts'
 import { requireUsablePolicies } from '../retention/set-policy.ts'
 import { readMonitorSettings } from '../watch/monitor-settings.ts'
@@ -140,6 +141,7 @@ async function checkReaders(database: Queryable): Promise<Finding[]> {
     readJobSettings,
     readProofSettings,
     readMonitorSettings,
+    readUpkeepAfterDaily,
     requireUsablePolicies,
   ]) {
     try {

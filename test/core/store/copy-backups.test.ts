@@ -138,7 +138,7 @@ function down(place: Store): FaultyStore {
 
 test('every backup is copied once, what backups share once, and the journal says where they are', async () => {
   const backups = [await take(), await take(), await take(BETA)]
-  expect(await countDueCopies(services)).toBe(3)
+  expect(await countDueCopies({ catalog: database.worker, store: services.store })).toBe(3)
 
   const report = await copyNow()
   const again = await copyNow()
@@ -273,7 +273,7 @@ test('two calls at once copy everything once', async () => {
   await Promise.all([copyNow(), copyNow(), copyNow()])
   await copyNow()
   expect(await journal()).toHaveLength(2)
-  expect(await countDueCopies(services)).toBe(0)
+  expect(await countDueCopies({ catalog: database.worker, store: services.store })).toBe(0)
 })
 
 test('nothing is copied while it is being removed', async () => {

@@ -17,6 +17,10 @@ export function backupDocument(backup: Backup): Record<string, unknown> {
     backup_date: backup.backupDate,
     completed_at: backup.completedAt,
     verified_at: backup.verifiedAt,
+    checked_at: backup.checkedAt,
+    damaged_at: backup.damagedAt,
+    damage: backup.damage,
+    proven_at: backup.provenAt,
     run_id: backup.runId,
     store_url: backup.storeUrl,
     copied_to: backup.copiedTo,
@@ -57,11 +61,12 @@ export function describeSize(backup: Backup): string {
   return `${rows}, ${stored}, ${formatBytes(backup.uploadedSize ?? 0)} of it new`
 }
 
-/** What a person must hear about a backup that stands: tables left out, warnings. */
+/** What a person must hear about a backup that stands: damage, tables left out, warnings. */
 export function describeConcerns(backup: Backup): string[] {
   const gaps =
     backup.gaps.length === 0
       ? []
       : [`NOT in the backup, because nobody has classified them: ${backup.gaps.join(', ')}`]
-  return [...gaps, ...backup.warnings.map((warning) => `Warning: ${warning.message}`)]
+  const damage = (backup.damage ?? []).map(({ message }) => `DAMAGED: ${message}`)
+  return [...damage, ...gaps, ...backup.warnings.map((warning) => `Warning: ${warning.message}`)]
 }

@@ -383,10 +383,11 @@ async function insertRestore(
     `insert into public.backup_logs
        (id, backup_type, status, created_at, completed_at, organization_id, organization_name, backup_id,
         safety_backup_id, plan_path, plan_sha256, plan_hash, total_tables, total_records, actor_kind,
-        actor_label, details)
+        actor_label, announced_at, details)
      select $1, 'restore', 'complete', $2, $2, b.organization_id, b.organization_name,
        (select r.id from public.tenant_backups r where r.id = $3), b.id, $5, $6, $7, $8, $9, 'system',
-       'rebuild-catalog', $10::jsonb || jsonb_build_object('source', jsonb_build_object(
+       -- What the webhook heard then is no news now.
+       'rebuild-catalog', $2, $10::jsonb || jsonb_build_object('source', jsonb_build_object(
          'kind', 'catalog', 'takenAt', coalesce((
            select r.taken_at from public.tenant_backups r where r.id = $3), b.taken_at)))
      from public.tenant_backups b where b.id = $4

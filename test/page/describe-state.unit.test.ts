@@ -115,6 +115,17 @@ test('says when a backup was last proven restorable, and how long that took', ()
   )
 })
 
+test.each([
+  [3, '[2026-11-20T09:00] · 12,345 rows · verified · also in a second place'],
+  [27, '[2026-11-20T09:00] · 12,345 rows · verified · in a second place up to [2026-11-19T09:00]'],
+])('says how far the second place is, copied %i hours ago', (hours, text) => {
+  const { lines } = describe('verified', {
+    newestBackup: complete(3),
+    newestCopiedTakenAt: hoursAgo(hours),
+  })
+  expect(plain(lines[0] ?? [])).toBe(text)
+})
+
 test('a drill that found something takes the green away, whatever was proven before', () => {
   const sentence = describe('verified', {
     newestBackup: complete(3),
@@ -162,6 +173,7 @@ function describe(code: StateCode, facts: Partial<DescribedState>) {
       measuredRestoreMs: null,
       failedDrill: null,
       newestGoodTakenAt: null,
+      newestCopiedTakenAt: null,
       running: null,
       ...facts,
     },

@@ -1,13 +1,15 @@
 import { listBackups } from '../../src/core/backup/list-backups.ts'
+import { connectDatabase } from '../../src/core/database/connect-database.ts'
 import type { Connection, Database } from '../../src/core/database/database.ts'
 import { planPrune, readPremises } from '../../src/core/retention/plan-prune.ts'
 import type { Services } from '../../src/core/services.ts'
 import { initialiseProtection } from '../../src/core/tables/initialise-protection.ts'
+import { setWorkerPassword, workerUrl } from '../../src/core/tables/set-worker-password.ts'
 import { listTenantStates } from '../../src/core/tenants/list-tenant-states.ts'
 import { monitor } from '../../src/core/watch/monitor.ts'
 import { createTestStore, servicesOf, type TestStore } from '../support/backup-services.ts'
 import { type Figure, figure } from './figure.ts'
-import { type Host, type ScratchServer, time, withHost, withWorker } from './schema.ts'
+import { type Host, type ScratchServer, time, withHost } from './schema.ts'
 
 const BACKUPS_OF_TENANT = 400
 const TENANTS = { whole: [100, 300, 1_000], quick: [20, 50] }
@@ -127,34 +129,85 @@ interface Sizes {
   subjects: readonly Subject[]
 }
 
+/** A catalog of every size at the same time, so that each round measures all of them in turn. */
 async function benchSizes(server: ScratchServer, given: Sizes): Promise<Figure[]> {
-  const { sizes, subjects, backups, store, calls, tell } = given
+  const { sizes, subjects, calls, tell } = given
   const samples = new Map(subjects.map((subject) => [subject, sizes.map((): Cost[] => [])]))
-  await withHost(server, HOST, async (host) => {
-    const { isApplied } = await initialiseProtection(host.admin, {
-      tenantTable: 'public.tenants',
-      tenantColumns: ['tenant_id'],
-      enableRowSecurity: true,
-    })
-    if (!isApplied) throw new Error('The tables of the benchmark have questions.')
-    await withWorker(host.admin, host.adminUrl, async (worker) => {
-      const counted = countStatements(worker)
-      const services = servicesOf(counted.database, store.store)
-      for (const [i, size] of sizes.entries()) {
-        await growCatalog(host, { size, backups, storeUrl: store.store.url })
-        for (const [subject, costs] of samples) {
-          // Once before, unmeasured.
-          for (let call = 0; call <= calls; call += 1) {
-            counted.reset()
-            const ms = await time(() => subject.work(services, size, backups))
-            if (call > 0) costs[i]?.push({ ms, statements: counted.count() })
-          }
+  await withCatalogs(server, given, async (catalogs) => {
+    // Once before, unmeasured.
+    for (let round = 0; round <= calls; round += 1) {
+      for (const [subject, costs] of samples) {
+        for (const [i, catalog] of catalogs.entries()) {
+          const cost = await measure(subject, catalog, given)
+          if (round > 0) costs[i]?.push(cost)
         }
-        tell(`${size} tenants with ${backups} backups each`)
       }
-    })
+      tell(`round ${round} of ${calls}`)
+    }
   })
   return [...samples].flatMap(([subject, costs]) => describe(subject, { ...given, costs }))
+}
+
+interface Catalog {
+  size: number
+  worker: Database
+}
+
+async function withCatalogs(
+  server: ScratchServer,
+  given: Sizes,
+  use: (catalogs: readonly Catalog[]) => Promise<void>,
+  made: readonly { size: number; host: Host }[] = [],
+): Promise<void> {
+  const { sizes, backups, store, tell } = given
+  const size = sizes[made.length]
+  if (size === undefined) return asWorker(made, use)
+  await withHost(
+    server,
+    HOST,
+    async (host) => {
+      const { isApplied } = await initialiseProtection(host.admin, {
+        tenantTable: 'public.tenants',
+        tenantColumns: ['tenant_id'],
+        enableRowSecurity: true,
+      })
+      if (!isApplied) throw new Error('The tables of the benchmark have questions.')
+      await fillCatalog(host, { size, backups, storeUrl: store.store.url })
+      tell(`${size} tenants with ${backups} backups each`)
+      await withCatalogs(server, given, use, [...made, { size, host }])
+    },
+    `bench_${size}`,
+  )
+}
+
+/** One login serves all databases of a server, so that its password is set once. */
+async function asWorker(
+  hosts: readonly { size: number; host: Host }[],
+  use: (catalogs: readonly Catalog[]) => Promise<void>,
+): Promise<void> {
+  const [first] = hosts
+  if (first === undefined) return
+  const password = await setWorkerPassword(first.host.admin)
+  const catalogs = hosts.map(({ size, host }) => ({
+    size,
+    worker: connectDatabase({ url: workerUrl(host.adminUrl, password), dataSessions: 1 }),
+  }))
+  try {
+    await use(catalogs)
+  } finally {
+    await Promise.all(catalogs.map(({ worker }) => worker.close()))
+  }
+}
+
+async function measure(
+  { work }: Subject,
+  { size, worker }: Catalog,
+  { backups, store }: Sizes,
+): Promise<Cost> {
+  const counted = countStatements(worker)
+  const services = servicesOf(counted.database, store.store)
+  const ms = await time(() => work(services, size, backups))
+  return { ms, statements: counted.count() }
 }
 
 interface Cost {
@@ -202,15 +255,12 @@ const HOST = `
 const ROWS_AT_ONCE = 20_000
 
 /** Makes it so many tenants, each with a complete backup of every day up to now; daily runs and drills, too. */
-async function growCatalog(
+async function fillCatalog(
   { superuser }: Host,
   { size, backups, storeUrl }: { size: number; backups: number; storeUrl: string },
 ): Promise<void> {
-  const { rows } = await superuser.query<{ n: number }>(
-    'select count(*)::int as n from public.tenants',
-  )
   const step = Math.ceil(ROWS_AT_ONCE / backups)
-  for (let to = (rows[0]?.n ?? 0) + step; to < size + step; to += step) {
+  for (let to = step; to < size + step; to += step) {
     await addTenants(superuser, { upTo: Math.min(to, size), backups, storeUrl })
   }
   // All of them were in the last run.
@@ -285,8 +335,5 @@ function countStatements(database: Database) {
   return {
     database: counted,
     count: () => count,
-    reset() {
-      count = 0
-    },
   }
 }

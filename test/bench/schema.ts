@@ -262,8 +262,8 @@ export async function withHost<T>(
   server: ScratchServer,
   script: string,
   use: (host: Host) => Promise<T>,
+  name = 'bench_schema',
 ): Promise<T> {
-  const name = 'bench_schema'
   await runScript(
     server.superuserUrl('template1'),
     `create database ${name} owner postgres template postgres`,
@@ -281,8 +281,7 @@ export async function withHost<T>(
   }
 }
 
-/** The worker's login, for as long as it is used. */
-export async function withWorker<T>(
+async function withWorker<T>(
   admin: Database,
   adminUrl: string,
   use: (worker: Database) => Promise<T>,

@@ -1,4 +1,4 @@
-import { listBackups } from '../../src/core/backup/list-backups.ts'
+import { findCopied, listBackups } from '../../src/core/backup/list-backups.ts'
 import { explainKeeping } from '../../src/core/retention/explain-keeping.ts'
 import { onlyTenantOf, requireTenant } from '../../src/http/authorize.ts'
 import { describeBackup, describeKeeping, ListInput } from '../../src/http/backup-answers.ts'
@@ -28,6 +28,10 @@ export default handle({
       ...(input.backup_ids === undefined ? {} : { ids: input.backup_ids }),
       limit: input.limit,
     })
+    const copied = await findCopied(
+      catalog,
+      backups.map(({ id }) => id),
+    )
     const keeping = tenant === undefined ? null : await explainKeeping(services, tenant.id)
     const body = {
       success: true,
@@ -36,6 +40,7 @@ export default handle({
       backups: backups.map((backup) => ({
         ...describeBackup(backup),
         keep: describeKeeping(keeping?.get(backup.id)),
+        is_copied: copied.has(backup.id),
       })),
       next_cursor: nextCursor,
     }

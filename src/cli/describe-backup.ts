@@ -1,5 +1,6 @@
 import type { Backup } from '../core/backup/backup-record.ts'
 import { BackupError } from '../core/errors.ts'
+import { isWithinReach } from '../core/store/read-with-copy.ts'
 import type { Store } from '../core/store/store.ts'
 import { formatBytes, formatCount } from './format-text.ts'
 
@@ -16,8 +17,13 @@ export function backupDocument(backup: Backup): Record<string, unknown> {
     backup_date: backup.backupDate,
     completed_at: backup.completedAt,
     verified_at: backup.verifiedAt,
+    checked_at: backup.checkedAt,
+    damaged_at: backup.damagedAt,
+    damage: backup.damage,
+    proven_at: backup.provenAt,
     run_id: backup.runId,
     store_url: backup.storeUrl,
+    copied_to: backup.copiedTo,
     summary_path: backup.summaryPath,
     total_tables: backup.totalTables,
     total_records: backup.totalRecords,
@@ -39,9 +45,9 @@ export function backupDocument(backup: Backup): Record<string, unknown> {
   return document
 }
 
-/** Throws `invalid_request` where the backup lives in another store than the one that was opened. */
+/** Throws `invalid_request` where the backup lives in none of the places that were opened. */
 export function requireStore(backup: Backup, store: Store): void {
-  if (backup.storeUrl === store.url) return
+  if (isWithinReach(store, backup)) return
   throw new BackupError(
     'invalid_request',
     `Backup ${backup.id} is in ${backup.storeUrl}, not in ${store.url}. Say --store ${backup.storeUrl}.`,
@@ -55,11 +61,12 @@ export function describeSize(backup: Backup): string {
   return `${rows}, ${stored}, ${formatBytes(backup.uploadedSize ?? 0)} of it new`
 }
 
-/** What a person must hear about a backup that stands: tables left out, warnings. */
+/** What a person must hear about a backup that stands: damage, tables left out, warnings. */
 export function describeConcerns(backup: Backup): string[] {
   const gaps =
     backup.gaps.length === 0
       ? []
       : [`NOT in the backup, because nobody has classified them: ${backup.gaps.join(', ')}`]
-  return [...gaps, ...backup.warnings.map((warning) => `Warning: ${warning.message}`)]
+  const damage = (backup.damage ?? []).map(({ message }) => `DAMAGED: ${message}`)
+  return [...damage, ...gaps, ...backup.warnings.map((warning) => `Warning: ${warning.message}`)]
 }

@@ -69,7 +69,12 @@ function describe(backups: readonly Backup[], nextCursor: string | null): string
     (backup.takenAt ?? backup.createdAt).slice(0, 19).replace('T', ' '),
     backup.totalRecords ?? '',
     backup.totalSize === null ? '' : formatBytes(backup.totalSize),
-    [...(backup.pinnedAt === null ? [] : ['(pinned)']), ...backup.tags, backup.errorCode ?? '']
+    [
+      ...(backup.damagedAt === null ? [] : ['(damaged)']),
+      ...(backup.pinnedAt === null ? [] : ['(pinned)']),
+      ...backup.tags,
+      backup.errorCode ?? '',
+    ]
       .join(' ')
       .trim(),
   ])

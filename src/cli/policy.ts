@@ -1,17 +1,16 @@
-import { type Command, InvalidArgumentError } from 'commander'
-import type { RetentionPolicy } from '../core/retention/retention-policy.ts'
+import { Argument, type Command, InvalidArgumentError } from 'commander'
+import { BackupError } from '../core/errors.ts'
+import type { TenantPolicy } from '../core/retention/retention-policy.ts'
 import { readPolicy, setPolicy } from '../core/retention/set-policy.ts'
 import type { Actor } from '../core/services.ts'
 import { locateInShared } from '../core/tenants/locate-tenant.ts'
 import { EXIT } from './exit-status.ts'
 import { printable } from './format-text.ts'
-import { addCommonFlags, collect, type Runner } from './run-command.ts'
+import { addCommonFlags, type CommandResult, collect, type Runner } from './run-command.ts'
 import { type ConnectionFlags, withDatabase } from './settings.ts'
 
-type PolicyFlags = ConnectionFlags & { tenant?: string }
-
-interface SetFlags extends ConnectionFlags {
-  tenant: string
+interface PolicyFlags extends ConnectionFlags {
+  tenant?: string
   withinDays?: number
   last?: number
   daily?: number
@@ -22,39 +21,22 @@ interface SetFlags extends ConnectionFlags {
 }
 
 const ACTOR: Actor = { kind: 'operator', id: null, label: 'command line' }
-const DATABASE = ['--db-url <url>', "the worker's database URL (SUPABASE_DB_URL)"] as const
+const FROM = {
+  tenant: 'its own',
+  setting: 'the setting retention',
+  default: 'the default',
+} as const
 
 /** `policy show`, `set` and `clear`: how long a tenant's backups are kept. */
 export function registerPolicy(program: Command, run: Runner): void {
-  const policy = program.command('policy').description('how long the backups of a tenant are kept')
   addCommonFlags(
-    policy
-      .command('show')
-      .description('the rules that hold for a tenant, or for all that have none of their own')
-      .option('--tenant <id>', 'of one tenant')
-      .option(...DATABASE),
-  ).action(
-    run<PolicyFlags>(({ env }, flags) =>
-      withDatabase(flags, env, async (database) => {
-        const found = await readPolicy({ tenants: locateInShared(database) }, flags.tenant)
-        const from = {
-          tenant: 'of its own',
-          setting: 'of the setting retention',
-          default: 'the default',
-        }[found.source]
-        return {
-          document: { policy: found.policy, policy_from: found.source, problem: found.problem },
-          text: found.problem ?? `${describePolicy(found.policy)} (${from})`,
-          status: found.problem === null ? EXIT.done : EXIT.failed,
-        }
-      }),
-    ),
-  )
-  addCommonFlags(
-    policy
-      .command('set')
-      .description('give a tenant rules of its own; what is not given keeps nothing')
-      .requiredOption('--tenant <id>', 'whose backups')
+    program
+      .command('policy')
+      .description(
+        'how long backups are kept: show what holds, set rules for one tenant, or clear them',
+      )
+      .addArgument(new Argument('<what>', 'show, set or clear').choices(['show', 'set', 'clear']))
+      .option('--tenant <id>', 'of one tenant; needed to set and clear')
       .option('--within-days <n>', 'everything younger than this', toCount)
       .option('--last <n>', 'the newest so many daily ones, and as many manual ones', toCount)
       .option('--daily <n>', 'one of each of the last so many days with a backup, UTC', toCount)
@@ -62,39 +44,38 @@ export function registerPolicy(program: Command, run: Runner): void {
       .option('--monthly <n>', 'the same by months', toCount)
       .option('--yearly <n>', 'the same by years', toCount)
       .option('--tag <tag=days>', 'what carries the tag, for so many days (repeatable)', collect)
-      .option(...DATABASE),
+      .option('--db-url <url>', "the worker's database URL (SUPABASE_DB_URL)"),
   ).action(
-    run<SetFlags>(({ env }, flags) =>
+    run<PolicyFlags>(({ env }, flags, [what]) =>
       withDatabase(flags, env, async (database) => {
-        const rules = toPolicy(flags)
-        await setPolicy(
-          { tenants: locateInShared(database) },
-          { tenantId: flags.tenant, policy: rules, actor: ACTOR },
-        )
-        return { document: { policy: rules }, text: describePolicy(rules) }
-      }),
-    ),
-  )
-  addCommonFlags(
-    policy
-      .command('clear')
-      .description('the rules of all other tenants hold for this one again')
-      .requiredOption('--tenant <id>', 'whose backups')
-      .option(...DATABASE),
-  ).action(
-    run<PolicyFlags & { tenant: string }>(({ env }, flags) =>
-      withDatabase(flags, env, async (database) => {
-        await setPolicy(
-          { tenants: locateInShared(database) },
-          { tenantId: flags.tenant, policy: null, actor: ACTOR },
-        )
-        return { document: { policy: null }, text: 'It has no rules of its own any more.' }
+        const services = { tenants: locateInShared(database) }
+        const { tenant: tenantId } = flags
+        if (what === 'show') return describePolicy(await readPolicy(services, tenantId))
+        if (tenantId === undefined) {
+          throw new BackupError('invalid_request', 'Say whose rules: --tenant.')
+        }
+        const policy = what === 'set' ? toPolicy(flags) : null
+        await setPolicy(services, { tenantId, policy, actor: ACTOR })
+        return describePolicy(await readPolicy(services, tenantId))
       }),
     ),
   )
 }
 
-function toPolicy(flags: SetFlags): Record<string, unknown> {
+function describePolicy({ policy, source, problem }: TenantPolicy): CommandResult {
+  const { tags = {}, ...rules } = policy ?? {}
+  const words = [
+    ...Object.entries(rules).map(([rule, number]) => `${rule} ${number}`),
+    ...Object.entries(tags).map(([tag, days]) => `tag ${printable(tag)} ${days} days`),
+  ]
+  return {
+    document: { policy, policy_from: source, problem },
+    text: problem ?? `${words.join(', ')} (${FROM[source]})`,
+    status: problem === null ? EXIT.done : EXIT.failed,
+  }
+}
+
+function toPolicy(flags: PolicyFlags): Record<string, unknown> {
   const { withinDays: within_days, last, daily, weekly, monthly, yearly, tag = [] } = flags
   const tags = Object.fromEntries(
     tag.map((given) => {
@@ -107,14 +88,6 @@ function toPolicy(flags: SetFlags): Record<string, unknown> {
     ...Object.fromEntries(Object.entries(given).filter(([, value]) => value !== undefined)),
     ...(tag.length === 0 ? {} : { tags }),
   }
-}
-
-function describePolicy(policy: RetentionPolicy | Record<string, unknown> | null): string {
-  const { tags, ...rules } = { tags: {}, ...policy }
-  return [
-    ...Object.entries(rules).map(([rule, number]) => `${rule} ${number}`),
-    ...Object.entries(tags ?? {}).map(([tag, days]) => `tag ${printable(tag)} ${days} days`),
-  ].join(', ')
 }
 
 function toCount(text: string): number {

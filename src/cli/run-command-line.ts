@@ -17,6 +17,7 @@ import { registerOffboardTenant } from './offboard-tenant.ts'
 import { registerPause } from './pause.ts'
 import { registerPolicy } from './policy.ts'
 import { registerPrune } from './prune.ts'
+import { registerRebuildCatalog } from './rebuild-catalog.ts'
 import { registerRestore } from './restore.ts'
 import { registerResume } from './resume.ts'
 import { createRunner, reportError, type Surroundings } from './run-command.ts'
@@ -41,6 +42,7 @@ const REGISTRATIONS = [
   registerPrune,
   registerPolicy,
   registerForgetTenant,
+  registerRebuildCatalog,
   registerDefaults,
   registerCreateTenant,
   registerOffboardTenant,

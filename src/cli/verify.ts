@@ -4,6 +4,7 @@ import { listBackups } from '../core/backup/list-backups.ts'
 import { type Verification, verifyBackup } from '../core/backup/verify-backup.ts'
 import { BackupError } from '../core/errors.ts'
 import type { Services } from '../core/services.ts'
+import { isWithinReach } from '../core/store/read-with-copy.ts'
 import { requireStore } from './describe-backup.ts'
 import { EXIT, type ExitStatus, exitStatusOf } from './exit-status.ts'
 import { formatBytes, formatCount, printable } from './format-text.ts'
@@ -63,7 +64,7 @@ async function verify(
     if (context.signal.aborted) {
       throw new BackupError('backup_cancelled', 'Stopped before every backup was verified.')
     }
-    if (flags.all === true && backup.storeUrl !== services.store.url) elsewhere.push(backup)
+    if (flags.all === true && !isWithinReach(services.store, backup)) elsewhere.push(backup)
     else outcomes.push(await verifyOne(services, backup, context))
   }
   const intact = outcomes.filter(({ status }) => status === EXIT.done).length

@@ -59,7 +59,7 @@ export function describeTenant(
 }
 
 function describeUpkeep(upkeep: TenantUpkeep) {
-  const { proof, failedDrill, newestGoodTakenAt, safetyDays } = upkeep
+  const { proof, failedDrill, newestGoodTakenAt, newestCopiedTakenAt, safetyDays } = upkeep
   return {
     // About what a restore of everything takes.
     measured_restore_ms: proof?.tookMs ?? null,
@@ -73,6 +73,7 @@ function describeUpkeep(upkeep: TenantUpkeep) {
             findings: failedDrill.findings,
           },
     newest_good_taken_at: newestGoodTakenAt,
+    newest_copied_taken_at: newestCopiedTakenAt,
     safety_backup_days: safetyDays,
   }
 }

@@ -6,7 +6,7 @@ import { REPOSITORY } from './migrations.ts'
  * Serves the page with Vite and the functions with Netlify's plugin, on one port. The functions see
  * `environment` as their own, as on Netlify; the page sees two public values of it (src/page/vite.config.ts),
  * and who can sign in to the demonstration, which no build for others contains. With `builtPageFolder` the page
- * is built into it first, still with React's warnings, and served from there.
+ * is built into it first, with React's warnings under the tests, and served from there.
  */
 export async function serveSite({
   port,
@@ -20,8 +20,6 @@ export async function serveSite({
   builtPageFolder?: string | undefined
 }): Promise<{ stop: () => Promise<void> }> {
   Object.assign(process.env, environment)
-  // React tells of its warnings where this is not «production», which a build would make of it.
-  process.env.NODE_ENV ??= 'development'
   const { build, createServer } = await import('vite')
   const common = {
     configFile: join(REPOSITORY, 'src', 'page', 'vite.config.ts'),

@@ -1,4 +1,5 @@
-import '@mantine/core/styles.css'
+// In a layer: whatever file comes first, our own styles win.
+import '@mantine/core/styles.layer.css'
 import './theme.css'
 import { createRoot } from 'react-dom/client'
 import { Shell } from './shell.tsx'

@@ -54,6 +54,9 @@ where b.pinned_at is not null;
 alter table public.tenant_backups
   add constraint tenant_backups_pin_has_person check ((pinned_at is null) = (pinned_by_kind is null));
 
+-- Pages over the backups of all tenants, newest first.
+create index tenant_backups_recent on public.tenant_backups (created_at desc, id desc);
+
 alter table public.backup_logs
   drop constraint backup_logs_type_known,
   add constraint backup_logs_type_known check (backup_type in (

@@ -251,7 +251,7 @@ async function timeRead(
   return ms
 }
 
-interface Host {
+export interface Host {
   admin: Database
   adminUrl: string
   superuser: Database
@@ -263,8 +263,8 @@ export async function withHost<T>(
   server: ScratchServer,
   script: string,
   use: (host: Host) => Promise<T>,
+  name = 'bench_schema',
 ): Promise<T> {
-  const name = 'bench_schema'
   await runScript(
     server.superuserUrl('template1'),
     `create database ${name} owner postgres template postgres`,
@@ -306,7 +306,8 @@ async function timeOften(work: () => Promise<unknown>): Promise<number> {
   return median(samples)
 }
 
-async function time(work: () => Promise<unknown>): Promise<number> {
+/** Milliseconds. */
+export async function time(work: () => Promise<unknown>): Promise<number> {
   const startedAt = performance.now()
   await work()
   return performance.now() - startedAt

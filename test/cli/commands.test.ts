@@ -361,6 +361,48 @@ describe('worker', () => {
   })
 })
 
+describe('pause and resume', () => {
+  const Answer = z.object({
+    success: z.literal(true),
+    organization_id: z.string(),
+    paused: z.object({ reason: z.string(), by: z.string(), since: z.string() }).nullable(),
+    has_changed: z.boolean(),
+  })
+
+  test('a paused tenant is passed over with the reason, and backed up by whoever names it', async () => {
+    const paused = await runJson(Answer, ['pause', '--tenant', tenant.id, '--reason', 'Moving'])
+    const all = await runCli(['backup', '--all', '--daily'], env)
+    const named = await runCli(['backup', '--tenant', tenant.id], env)
+    const resumed = await runJson(Answer, ['resume', '--tenant', tenant.id])
+    const again = await runCli(['resume', '--tenant', tenant.id], env)
+
+    expect(paused.document).toMatchObject({
+      organization_id: tenant.id,
+      paused: { reason: 'Moving', by: 'command line' },
+      has_changed: true,
+    })
+    expect(all.stdout).toContain(
+      `${tenant.name} (${tenant.id}): skipped. Paused by command line: Moving`,
+    )
+    expect(named.status).toBe(EXIT.done)
+    expect(resumed.document).toMatchObject({ paused: null, has_changed: true })
+    expect(again).toMatchObject({ status: EXIT.done })
+    expect(again.stdout).toContain('was not paused')
+  })
+
+  test('there is no such tenant, and no pause without a reason', async () => {
+    const unknown = await runCli(['pause', '--tenant', 'nobody', '--reason', 'x', '--json'], env)
+    const empty = await runCli(['pause', '--tenant', tenant.id, '--reason', ' ', '--json'], env)
+    const none = await runCli(['pause', '--tenant', tenant.id], env)
+
+    expect(Failure.parse(JSON.parse(unknown.stdout)).error.code).toBe('tenant_not_found')
+    expect(Failure.parse(JSON.parse(empty.stdout)).error.code).toBe('invalid_request')
+    expect([unknown, empty, none].map(({ status }) => status)).toEqual(
+      Array(3).fill(EXIT.couldNotRun),
+    )
+  })
+})
+
 describe('init', () => {
   const FLAGS = [
     'init',

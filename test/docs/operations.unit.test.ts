@@ -113,6 +113,18 @@ describe('the command line in operations.md', () => {
   const commands = sources.flatMap(({ text }) =>
     [...text.matchAll(/\.command\('(\w[\w-]*)'\)/g)].map(([, name = '']) => ({ name, text })),
   )
+  // Flags that several commands share; those that every command has are described once.
+  const groups = new Map(
+    sources.flatMap(({ text }) =>
+      [...text.matchAll(/^export function (add\w+Flags)\(.*?^\}/gms)].flatMap(
+        ([body, called = '']) => (called === 'addCommonFlags' ? [] : [[called, body] as const]),
+      ),
+    ),
+  )
+  const declaredFlags = (text: string) =>
+    [...text.matchAll(/(?:option|choice|keepOrRestore)\(\s*'(--[a-z][a-z-]*)/gi)].map(
+      ([, flag]) => flag,
+    )
   const flagsIn = (text: string) =>
     [...text.matchAll(/(?:'|\s|`)(--[a-z][a-z-]*)/g)].map(([, flag]) => flag)
 
@@ -123,11 +135,10 @@ describe('the command line in operations.md', () => {
   test('has every flag of every command, and no other', () => {
     const documented = rows.map(([name, text = '']) => [name, [...new Set(flagsIn(text))].sort()])
     const actual = rows.map(([name]) => {
-      const own = commands.find((command) => command.name === name)?.text ?? ''
-      const shared = sources.find(({ text }) => text.includes('export function addPlanFlags('))
-      const source = own.includes('addPlanFlags(') ? `${own}${shared?.text}` : own
-      const declared = source.matchAll(/(?:option|choice|keepOrRestore)\(\s*'(--[a-z][a-z-]*)/gi)
-      return [name, [...new Set([...declared].map(([, flag]) => flag))].sort()]
+      const source = commands.find((command) => command.name === name)?.text ?? ''
+      const shared = [...groups].filter(([called]) => source.includes(`${called}(`))
+      const declared = [source, ...shared.map(([, body]) => body)].flatMap(declaredFlags)
+      return [name, [...new Set(declared)].sort()]
     })
     expect(documented).toEqual(actual)
   })

@@ -1,3 +1,4 @@
+import { setTimeout as sleep } from 'node:timers/promises'
 import type { Page } from 'playwright-core'
 import { afterAll, afterEach, beforeAll, expect, test } from 'vitest'
 import {
@@ -63,7 +64,7 @@ test('the owner reads what is proven, held and damaged, and how long each is kep
   await markDamaged(byHand[0] ?? '', 'A file of customers is missing.')
   const page = await bench.openAsOwner()
 
-  await see(page.getByText(/^Last proven restorable .+, in 42 seconds$/))
+  await see(page.getByText(/^Last proven restorable .+ · restoring took 42 seconds$/))
   const proven = row(page, 'The newest one')
   await see(proven.getByText('Proven', { exact: true }))
   await proven.getByText(/^Kept at least until \d/).click()
@@ -79,7 +80,8 @@ test('the owner reads what is proven, held and damaged, and how long each is kep
   await takeScreenshots(page, 'upkeep-list')
 
   const restore = damaged.getByRole('button', { name: /^Restore/ })
-  await restore.click()
+  await restore.focus()
+  await page.keyboard.press('Enter')
   expect(await restore.getAttribute('aria-disabled')).toBe('true')
   expect(new URL(page.url()).searchParams.has('view')).toBe(false)
   await held.getByRole('button', { name: /^More actions/ }).click()
@@ -91,7 +93,7 @@ test('the owner reads what is proven, held and damaged, and how long each is kep
   await takeScreenshots(page, 'held-dialog')
   await page.keyboard.press('Escape')
   await page.getByRole('combobox', { name: 'State' }).selectOption('Damaged')
-  await see(page.getByText('1 backup', { exact: true }))
+  await see(page.getByText(/^1 backup/))
 
   await bench.query(
     `update public.tenant_backups set damaged_at = null, damage = null, pinned_at = null,
@@ -237,7 +239,14 @@ async function takeByHand(token: string, name: string | null): Promise<string> {
     headers: { authorization: `Bearer ${token}`, 'content-type': 'application/json' },
     body: JSON.stringify({ organization_id: tenantId, ...(name === null ? {} : { name }) }),
   })
-  const body = await answer.json()
-  expect(answer.status, JSON.stringify(body)).toBe(200)
-  return body.backup_id
+  const { run_id: runId } = await answer.json()
+  // On a busy machine it goes on in the background.
+  for (;;) {
+    const [taken] = await bench.query<{ id: string }>(
+      `select id from public.tenant_backups where run_id = $1 and status <> 'running'`,
+      [runId],
+    )
+    if (taken !== undefined) return taken.id
+    await sleep(200)
+  }
 }

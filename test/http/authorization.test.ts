@@ -131,7 +131,7 @@ const MATRIX: [string, Handler, () => object, Record<CallerName, number>][] = [
     getRun,
     () => ({ run_id: run }),
     {
-      ...{ ...NOBODY, ...OPERATORS, cron: 403, member: 403, admin: 200, owner: 200 },
+      ...{ ...NOBODY, ...OPERATORS, cron: 404, member: 403, admin: 200, owner: 200 },
       ...{ otherOwner: 404, ownerOfTwo: 404, stranger: 403 },
     },
   ],

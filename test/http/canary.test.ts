@@ -238,7 +238,10 @@ describe('everything that Tenantkeep does', () => {
 
     const runId = rehearsed.json.run_id ?? rehearsed.json.error?.details?.run_id
     if (runId !== undefined) await ask(getRun, { run_id: runId })
-    await cli('restore', '--tenant', alpha.id, '--backup', backupId, '--dry-run')
+    // One of them as people do it, too: a process each is what costs time here.
+    if (harm.includes('integer')) {
+      await cli('restore', '--tenant', alpha.id, '--backup', backupId, '--dry-run')
+    }
     await admin(mend)
     expect([rehearsed.json.success, real.json.success]).toEqual([false, false])
     expect(real.json.error.code).toBe(code)
@@ -266,18 +269,20 @@ describe('everything that Tenantkeep does', () => {
     expect(scraped.text).toContain('tenantkeep_problems')
   })
 
-  test('the command line, with every line of its log', async () => {
+  test('the command line, with every line of its log', { timeout: 180_000 }, async () => {
     const [alpha] = site.organizations
     const backupId = await newestBackup()
     await cli('backup', '--tenant', alpha.id, '--note', 'from the command line')
-    await cli('list', '--json')
-    await cli('show', backupId)
-    await cli('verify', '--all')
-    await cli('compare', '--tenant', alpha.id, '--backup', backupId)
-    await cli('export', '--backup', backupId, '--to', exported)
-    await cli('drill', '--tenant', alpha.id)
-    await cli('prune', '--dry-run')
-    await cli('doctor')
+    await Promise.all([
+      cli('list', '--json'),
+      cli('show', backupId),
+      cli('verify', '--all'),
+      cli('compare', '--tenant', alpha.id, '--backup', backupId),
+      cli('export', '--backup', backupId, '--to', exported),
+      cli('drill', '--tenant', alpha.id),
+      cli('prune', '--dry-run'),
+      cli('doctor'),
+    ])
     await admin(`update public.tenant_backups set gaps = '{public.new}'`)
     const watched = await cli('monitor', '--json')
     const wrong = await cli(
@@ -300,7 +305,9 @@ describe('everything that Tenantkeep does', () => {
     })
 
     expect(erased.json.success).toBe(true)
-    expect(told.some((text) => text.includes('"kind":"forget"'))).toBe(true)
+    for (const kind of ['restore', 'undo', 'forget']) {
+      expect(told.join(), kind).toContain(`"kind":"${kind}"`)
+    }
   })
 })
 

@@ -195,6 +195,11 @@ describe('what people say about a backup', () => {
 
   test('a list of some backups says how long each is kept, one of all tenants does not', async () => {
     const { backup_id, created_at } = await newest()
+    await site.database.admin.query(
+      `insert into tenantkeep.backup_copies (backup_id, store_url, status, objects, bytes, copied_at)
+       values ($1, 's3://elsewhere', 'complete', 1, 1, now())`,
+      [backup_id],
+    )
     const [chosen, others, all] = await Promise.all([
       call(listBackups, await asOwner({ backup_ids: [backup_id] })),
       call(listBackups, await asOwner({ backup_ids: [crypto.randomUUID()] })),
@@ -210,7 +215,7 @@ describe('what people say about a backup', () => {
       until: new Date(Date.parse(created_at) + 30 * 86_400_000).toISOString(),
     })
     expect(others.json.backups).toEqual([])
-    expect(all.json.backups).toMatchObject([{ backup_id, keep: null }])
+    expect(all.json.backups).toMatchObject([{ backup_id, keep: null, is_copied: true }])
   })
 
   test('a list is filtered by state, kind and day', async () => {

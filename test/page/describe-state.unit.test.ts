@@ -110,7 +110,20 @@ test('says when a backup was last proven restorable, and how long that took', ()
     measuredRestoreMs: 42_400,
   })
   expect(tone).toBe('good')
-  expect(plain(lines[2] ?? [])).toBe('Last proven restorable [2026-11-20T03:00], in 42 seconds')
+  expect(plain(lines[2] ?? [])).toBe(
+    'Last proven restorable [2026-11-20T03:00] · restoring took 42 seconds',
+  )
+})
+
+test.each([
+  [3, '[2026-11-20T09:00] · 12,345 rows · verified · also in a second place'],
+  [27, '[2026-11-20T09:00] · 12,345 rows · verified · in a second place up to [2026-11-19T09:00]'],
+])('says how far the second place is, copied %i hours ago', (hours, text) => {
+  const { lines } = describe('verified', {
+    newestBackup: complete(3),
+    newestCopiedTakenAt: hoursAgo(hours),
+  })
+  expect(plain(lines[0] ?? [])).toBe(text)
 })
 
 test('a drill that found something takes the green away, whatever was proven before', () => {
@@ -136,7 +149,7 @@ test('names the damaged backup, and the one that can be used instead', () => {
   const withOther = describe('damaged', { ...facts, newestGoodTakenAt: hoursAgo(27) })
   const alone = describe('damaged', facts)
   expect(withOther.lines.map(plain)).toEqual([
-    'The backup of [2026-11-20T09:00]. It did not pass verification [near 2026-11-20T11:00]: a file is missing.',
+    'The backup of [2026-11-20T09:00] did not pass verification [near 2026-11-20T11:00]: a file is missing.',
     'Your data is as it was. Take a new backup. The newest good one is of [2026-11-19T09:00].',
   ])
   expect(plain(alone.lines[1] ?? [])).toContain('There is no other good one.')
@@ -160,6 +173,7 @@ function describe(code: StateCode, facts: Partial<DescribedState>) {
       measuredRestoreMs: null,
       failedDrill: null,
       newestGoodTakenAt: null,
+      newestCopiedTakenAt: null,
       running: null,
       ...facts,
     },

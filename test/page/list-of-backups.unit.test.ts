@@ -42,6 +42,7 @@ const NOW = new Date('2026-11-20T12:00:00Z')
 test('shows thirty days, the best of each, in the zone of the reader', () => {
   const days = listDays(
     [
+      recent('2026-11-16T03:00:00Z', { damagedAt: NOW }),
       recent('2026-11-18T03:00:00Z', { status: 'failed' }),
       recent('2026-11-19T03:00:00Z', { status: 'failed' }),
       recent('2026-11-19T04:00:00Z', { pinnedAt: NOW, totalRecords: 12_314 }),
@@ -53,19 +54,23 @@ test('shows thirty days, the best of each, in the zone of the reader', () => {
     false,
   )
   expect(days).toHaveLength(30)
-  expect(days.slice(-4).map(({ day, mark }) => `${day} ${mark}`)).toEqual([
+  expect(days.slice(-5).map(({ day, mark }) => `${day} ${mark}`)).toEqual([
+    '2026-11-16 damaged',
     '2026-11-17 missed',
     '2026-11-18 failed',
     '2026-11-19 complete',
     '2026-11-20 complete',
   ])
-  expect(days.slice(-4).map((day) => describeDay(day, 'en-GB'))).toEqual([
+  expect(days.slice(-5).map((day) => describeDay(day, 'en-GB'))).toEqual([
+    'Mon 16 Nov: 1 damaged',
     'Tue 17 Nov: a backup was expected and did not come',
     'Wed 18 Nov: 1 failed',
     'Thu 19 Nov: 1 complete backup, 12,314 rows; 1 failed; pinned',
     'Fri 20 Nov: 1 complete backup, 5 rows',
   ])
-  expect(describeMonth(days)).toBe('2 days have a complete backup · 1 failed · 1 missed')
+  expect(describeMonth(days)).toBe(
+    '2 days have a complete backup · 1 damaged · 1 failed · 1 missed',
+  )
 })
 
 test('shows every day once where the clocks are put back', () => {
@@ -93,6 +98,7 @@ function recent(createdAt: string, changes: Partial<RecentBackup>): RecentBackup
     takenAt: time,
     totalRecords: 5,
     totalSize: 10,
+    damagedAt: null,
     pinnedAt: null,
     ...changes,
   }

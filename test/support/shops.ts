@@ -1,7 +1,10 @@
 import { type ChildProcess, spawn } from 'node:child_process'
+import { rm } from 'node:fs/promises'
+import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import type { Services } from '../../src/core/services.ts'
+import { openStores } from '../../src/core/store/open-store.ts'
 import { initialiseProtection } from '../../src/core/tables/initialise-protection.ts'
 import { createTestStore, servicesOf, type TestStore } from './backup-services.ts'
 import { createTestDatabase, type TestDatabase } from './database.ts'
@@ -9,19 +12,22 @@ import { createTestDatabase, type TestDatabase } from './database.ts'
 export interface Shops {
   database: TestDatabase
   store: TestStore
+  /** The second place; `copying` is the same with it. */
+  copy: TestStore
   services: Services
+  copying: Services
   /** Makes so many shops with three sales each, in place of those there are. */
   make(count: number): Promise<void>
   ask<T>(sql: string, params?: unknown[]): Promise<T[]>
   set(key: string, value: unknown): Promise<void>
-  /** As on the first day: no backups, no runs, no jobs. Objects in the store stay. */
+  /** As on the first day: no backups, no runs, no jobs. */
   forget(): Promise<void>
   /** As if half a minute went by without a sign of whoever works on a job. */
   letHeartbeatsExpire(): Promise<void>
   /** As if the wait before the next attempt was over. */
   endWaits(): Promise<void>
-  /** A worker in a process of its own; `close` kills it where nobody did. */
-  startWorker(concurrency: number): ChildProcess
+  /** A worker in a process of its own, with both places where it is to copy; `close` kills it where nobody did. */
+  startWorker(concurrency: number, options?: { copies?: boolean }): ChildProcess
   killWorkers(): void
   close(): Promise<void>
 }
@@ -30,13 +36,19 @@ export interface Shops {
 export async function createShops(): Promise<Shops> {
   const database = await createTestDatabase()
   const store = await createTestStore()
+  const copy = await createTestStore()
   const children: ChildProcess[] = []
   const { admin } = database
 
   const shops: Shops = {
     database,
     store,
+    copy,
     services: servicesOf(database.worker, store.store),
+    copying: servicesOf(
+      database.worker,
+      openStores({ url: store.store.url }, { url: copy.store.url }),
+    ),
     async make(count) {
       await admin.query('delete from public.sales')
       await admin.query('delete from public.shops')
@@ -59,6 +71,9 @@ export async function createShops(): Promise<Shops> {
       )
     },
     async forget() {
+      for (const { folder } of [store, copy]) {
+        await rm(join(folder, 'tenant-backups'), { recursive: true, force: true })
+      }
       await admin.query('delete from tenantkeep.run_tenants')
       await admin.query(
         'truncate public.backup_logs, public.tenant_backups, tenantkeep.runs, tenantkeep_jobs.job cascade',
@@ -76,12 +91,13 @@ export async function createShops(): Promise<Shops> {
     async endWaits() {
       await admin.query(`update tenantkeep_jobs.job set start_after = now() where state = 'retry'`)
     },
-    startWorker(concurrency) {
+    startWorker(concurrency, { copies = false } = {}) {
       const child = spawn(
         process.execPath,
         [
           fileURLToPath(new URL('../core/jobs/worker-process.ts', import.meta.url)),
           ...[database.workerUrl, store.store.url, String(concurrency)],
+          ...(copies ? [copy.store.url] : []),
         ],
         { stdio: ['ignore', 'pipe', 'inherit'] },
       )
@@ -95,6 +111,7 @@ export async function createShops(): Promise<Shops> {
       shops.killWorkers()
       await database.drop()
       await store.remove()
+      await copy.remove()
     },
   }
 

@@ -1,4 +1,5 @@
 import type { Connection } from '../database/database.ts'
+import type { BackupError } from '../errors.ts'
 import { interruptible } from '../interruptible.ts'
 import { partPath } from '../store/object-path.ts'
 import type { Store } from '../store/store.ts'
@@ -23,6 +24,8 @@ export interface CopyOptions {
   settings: BackupSettings
   /** The last complete backup, whose unchanged parts are named again instead of stored again. */
   previous: Summary | undefined
+  /** Told of a part of that backup that is not what it was, with the table's label. */
+  onDamaged?: (error: BackupError, table: string) => void
   onProgress: (progress: TableProgress) => void
   /** Awaited as soon as every row is read, while the last parts are still on their way into the store. */
   onRead?: () => Promise<unknown>
@@ -107,6 +110,7 @@ class PartWriters {
       part,
       gzipLevel: settings.gzip_level,
       earlier: this.#earlier.get(table.label) ?? new Map(),
+      onDamaged: (error) => this.#options.onDamaged?.(error, table.label),
       signal: this.signal,
     })
       .then((written) => {

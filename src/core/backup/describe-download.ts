@@ -1,6 +1,7 @@
 import { BackupError } from '../errors.ts'
 import { requireNotForgotten } from '../retention/erasure-marks.ts'
 import type { Services } from '../services.ts'
+import { placesOf } from '../store/read-with-copy.ts'
 import { canSignUrls } from '../store/store.ts'
 import {
   describeArchive,
@@ -40,10 +41,11 @@ export async function describeDownload(
   { store, signingKeys }: Pick<Services, 'store' | 'signingKeys'>,
   backup: Backup,
 ): Promise<Download> {
-  if (!canSignUrls(store)) {
+  const place = placesOf(store).find(canSignUrls)
+  if (place === undefined) {
     throw new BackupError(
       'invalid_request',
-      'Backups are kept in a directory here, which a browser can not reach. Use the command line: tenantkeep export.',
+      'Backups are kept in a directory or an S3 bucket here, which a browser can not reach. Use the command line: tenantkeep export.',
     )
   }
   await requireNotForgotten({ store, signingKeys }, backup)
@@ -55,7 +57,7 @@ export async function describeDownload(
   )
   const entries = listEntries(summary)
   const expiresAt = new Date(Date.now() + URL_SECONDS * 1_000).toISOString()
-  const [summaryUrl = '', ...urls] = await store.signUrls(
+  const [summaryUrl = '', ...urls] = await place.signUrls(
     [backup.summaryPath ?? '', ...entries.map(({ part }) => part.path)],
     URL_SECONDS,
   )

@@ -26,6 +26,19 @@ export interface BackupPage {
 
 const MOST = 500
 
+/** Which of these backups are whole in another place, too; their ids. */
+export async function findCopied(
+  catalog: Queryable,
+  ids: readonly string[],
+): Promise<ReadonlySet<string>> {
+  const { rows } = await catalog.query<{ id: string }>(
+    `select distinct backup_id as id from tenantkeep.backup_copies
+     where backup_id = any ($1::uuid[]) and status = 'complete'`,
+    [ids],
+  )
+  return new Set(rows.map(({ id }) => id))
+}
+
 /** Lists backups, newest first, a page at a time; new ones don't shift the pages that follow. */
 export async function listBackups(
   catalog: Queryable,

@@ -26,7 +26,8 @@ export function damageOf(error: unknown, table: string | null): BackupDamage | n
 /**
  * Marks a complete backup as damaged, from the moment on when that was first found, with a line in the journal
  * the first time. Such a backup is not offered, and counts for nothing, until it is read back whole. Does
- * nothing where the store that was read is not the backup's. `isRead` says that all of it was looked at. Returns
+ * nothing where the store that was read is not the backup's; where the backup is in a place that was not read as
+ * well, only what was read is noted (`recordPlace`). `isRead` says that all of it was looked at. Returns
  * whether the backup is marked. Throws `bucket_missing` or `store_unavailable` where the store has lost more than
  * objects.
  */
@@ -39,6 +40,15 @@ export async function recordDamage(
   const [first] = damage
   if (first === undefined || !isWithinReach(store, backup)) return false
   for (const place of placesOf(store)) await requirePlace(place, damage)
+  const places = placesOf(store).map(({ url }) => url)
+  const owned = [backup.storeUrl, ...backup.copiedTo]
+  if (owned.some((url) => !places.includes(url))) {
+    // Nobody has looked into the other place: it may be whole there.
+    for (const url of owned.filter((one) => places.includes(one))) {
+      await recordPlace({ tenants, store }, backup, { url, damage, actor, runId })
+    }
+    return false
+  }
   const { rowCount } = await tenants.catalog.query(
     `with known as (
        select b.id, b.damaged_at is null as is_new from public.tenant_backups b
@@ -80,7 +90,7 @@ async function requirePlace(place: Store, damage: readonly BackupDamage[]): Prom
 }
 
 /**
- * Notes what was found in one place of a backup that is whole in another, with a line in the journal the first
+ * Notes what was found in one place of a backup that is in another, too, with a line in the journal the first
  * time: the next round of copies puts it right. Nothing found takes such a note away.
  */
 export async function recordPlace(
@@ -119,7 +129,7 @@ export async function recordPlace(
        (backup_type, status, completed_at, organization_id, organization_name, backup_id, run_id,
         actor_kind, actor_id, actor_label, error_code, error_message, details)
      select 'verify', 'failed', clock_timestamp(), b.organization_id, b.organization_name, b.id, $5::uuid,
-       $6, $7, $8, $3, $4 || ' Another place has it whole, and the next round of copies puts it right.',
+       $6, $7, $8, $3, $4 || ' It is in another place as well, from which the next round of copies puts it right.',
        jsonb_build_object('store', $2::text, 'damage', $9::jsonb)
      from marked m join public.tenant_backups b on b.id = m.backup_id
      where not exists (select from known k where k.status = 'damaged')`,

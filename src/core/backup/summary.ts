@@ -156,8 +156,10 @@ function readDocument<T>(schema: z.ZodType<T>, body: Buffer): T {
   const version = z.looseObject({ format_version: z.int() }).safeParse(document)
   if (!version.success) damaged('The summary has no format version.')
   if (version.data.format_version > FORMAT_VERSION) {
-    damaged(
+    throw new BackupError(
+      'backup_damaged',
       `The summary has format version ${version.data.format_version}; this program reads up to ${FORMAT_VERSION}. Use a newer one.`,
+      { details: { lacking: 'newer_version' } },
     )
   }
   const parsed = schema.safeParse(document)

@@ -101,9 +101,19 @@ async function readPlaces(
     ({ url }) => url === backup.storeUrl || backup.copiedTo.includes(url),
   )
   const places: PlaceReading[] = []
+  const closed: BackupError[] = []
   for (const place of inUse.length === 0 ? [services.store] : inUse) {
-    places.push(await readWhole({ ...services, store: place }, backup, options))
+    try {
+      places.push(await readWhole({ ...services, store: place }, backup, options))
+    } catch (error) {
+      // Says nothing of the backup in this place, and may say nothing of the other.
+      if (!(error instanceof BackupError) || inUse.length < 2) throw error
+      throwIfInterrupted(options.signal)
+      closed.push(error)
+    }
   }
+  const isKnown = places.some(({ findings }) => findings.length === 0)
+  if (closed[0] !== undefined && !isKnown) throw closed[0]
   const wholeIn = places.filter(({ findings }) => findings.length === 0).map(({ url }) => url)
   let isUsable = wholeIn.length > 0
   if (!isUsable && places.length > 1) {
@@ -114,14 +124,17 @@ async function readPlaces(
   const [first] = places
   return {
     backup,
-    isIntact: wholeIn.length === places.length,
+    isIntact: wholeIn.length === Math.max(inUse.length, 1),
     isUsable,
     wholeIn,
-    findings: places.flatMap(({ url, findings }) =>
-      places.length === 1
-        ? findings
-        : findings.map((found) => ({ ...found, message: `${found.message} (in ${url})` })),
-    ),
+    findings: [
+      ...places.flatMap(({ url, findings }) =>
+        inUse.length < 2
+          ? findings
+          : findings.map((found) => ({ ...found, message: `${found.message} (in ${url})` })),
+      ),
+      ...closed.map(({ code, message }) => ({ code, message, table: null, path: null })),
+    ],
     objects: first?.objects ?? 0,
     rows: first?.rows ?? 0,
     bytes: places.reduce((sum, { bytes }) => sum + bytes, 0),

@@ -63,8 +63,9 @@ export interface StartedAttempt {
   /** Of all its objects. */
   stamp: string
   settings: BackupSettings
-  /** The last complete backup, where it can be read. */
+  /** The last complete backup, where it can be read, and its row. */
   previous: Summary | undefined
+  last: Backup | undefined
   warnings: BackupWarning[]
 }
 
@@ -94,8 +95,8 @@ export async function startBackup(
   const services = { ...given, store: place }
   const settings = await interruptible(readBackupSettings(catalog), signal)
   await removeEarlierFailures(given, identity.tenantId, signal)
-  const previous = await loadPrevious(services, identity.tenantId, warnings, signal)
-  return { identity, services, stamp, settings, previous, warnings }
+  const { previous, last } = await loadPrevious(services, identity.tenantId, warnings, signal)
+  return { identity, services, stamp, settings, previous, last, warnings }
 }
 
 function describeOutage(first: Store, place: Store, trouble: BackupError): BackupWarning {
@@ -121,7 +122,9 @@ export async function copySnapshot(
   if (previous !== undefined && isNewSchema(attempt, snapshot)) {
     attempt.warnings.push(describeSchemaChange(previous, snapshot))
   }
+  const damaged: { error: BackupError; table: string }[] = []
   const copied = await copyTables(connection, snapshot, {
+    onDamaged: (error, table) => damaged.push({ error, table }),
     store: attempt.services.store,
     tenantId: attempt.identity.tenantId,
     stamp: attempt.stamp,
@@ -129,7 +132,19 @@ export async function copySnapshot(
     previous,
     ...rest,
   })
+  const [first] = damaged
+  if (first !== undefined && attempt.last !== undefined) {
+    await noteDamage(attempt.services, attempt.last, first.error, first.table)
+    attempt.warnings.push(describeDamage(attempt.last, first.error.message))
+  }
   return { snapshot, ...copied }
+}
+
+function describeDamage({ id }: Backup, what: string): BackupWarning {
+  return {
+    code: 'previous_backup_damaged',
+    message: `The backup before this one (${id}) is damaged: ${what}`,
+  }
 }
 
 /**
@@ -256,19 +271,16 @@ async function loadPrevious(
   tenantId: string,
   warnings: BackupWarning[],
   signal: AbortSignal | undefined,
-): Promise<Summary | undefined> {
+): Promise<Pick<StartedAttempt, 'previous' | 'last'>> {
   const { store, tenants } = services
   const damaged = await interruptible(findLastDamaged(tenants.catalog, tenantId, store.url), signal)
   if (damaged !== undefined) {
-    warnings.push({
-      code: 'previous_backup_damaged',
-      message: `The backup before this one (${damaged.id}) is damaged: ${damaged.damage?.[0]?.message ?? 'no more is known.'}`,
-    })
+    warnings.push(describeDamage(damaged, damaged.damage?.[0]?.message ?? 'no more is known.'))
   }
   const last = await interruptible(findLast(tenants.catalog, tenantId, store.url), signal)
-  if (last === undefined) return undefined
+  if (last === undefined) return { previous: undefined, last }
   try {
-    return await loadSummary(services, last, signal)
+    return { previous: await loadSummary(services, last, signal), last }
   } catch (error) {
     if (!(error instanceof BackupError)) throw error
     if (error.code !== 'object_missing' && error.code !== 'backup_damaged') throw error
@@ -277,7 +289,7 @@ async function loadPrevious(
       code: 'previous_backup_damaged',
       message: `The backup before this one (${last.id}) can't be read: ${error.message}`,
     })
-    return undefined
+    return { previous: undefined, last: undefined }
   }
 }
 

@@ -28,6 +28,7 @@ export async function writePart(
     part,
     gzipLevel,
     earlier,
+    onDamaged,
     signal,
   }: {
     path: string
@@ -35,6 +36,8 @@ export async function writePart(
     gzipLevel: number
     /** Parts of the same table in the last complete backup, by raw digest. */
     earlier: ReadonlyMap<string, SummaryPart>
+    /** Told of a part of the last backup that is not what it was. */
+    onDamaged?: ((error: BackupError) => void) | undefined
     signal: AbortSignal
   },
 ): Promise<WrittenPart> {
@@ -42,7 +45,7 @@ export async function writePart(
   const rawBytes = part.bytes.length
   const rawSha256 = hash('sha256', part.bytes, 'hex')
   const same = earlier.get(rawSha256)
-  if (same?.raw_bytes === rawBytes && (await isIntact(store, same, signal))) {
+  if (same?.raw_bytes === rawBytes && (await isIntact(store, same, { onDamaged, signal }))) {
     part.release()
     return { ...same, rows, isUploaded: false }
   }
@@ -64,7 +67,14 @@ export async function writePart(
 }
 
 /** A damaged object must not be inherited by one backup after the other. */
-async function isIntact(store: Store, part: SummaryPart, signal: AbortSignal): Promise<boolean> {
+async function isIntact(
+  store: Store,
+  part: SummaryPart,
+  {
+    onDamaged,
+    signal,
+  }: { onDamaged: ((error: BackupError) => void) | undefined; signal: AbortSignal },
+): Promise<boolean> {
   try {
     await checkObject(
       store,
@@ -74,7 +84,8 @@ async function isIntact(store: Store, part: SummaryPart, signal: AbortSignal): P
     return true
   } catch (error) {
     if (!(error instanceof BackupError)) throw error
-    if (error.code === 'object_missing' || error.code === 'backup_damaged') return false
-    throw error
+    if (error.code !== 'object_missing' && error.code !== 'backup_damaged') throw error
+    onDamaged?.(error)
+    return false
   }
 }

@@ -7,6 +7,7 @@ import { type BackupChoice, chooseBackup } from '../restore/choose-backup.ts'
 import { openBackup } from '../restore/open-backup.ts'
 import type { RestoreProgress } from '../restore/restore-result.ts'
 import type { Actor, Services } from '../services.ts'
+import { isWithinReach } from '../store/read-with-copy.ts'
 import { compareBackups } from './compare-backups.ts'
 import type { Comparison } from './comparison.ts'
 import { completeCompareRun, failCompareRun, startCompareRun } from './comparison-record.ts'
@@ -39,7 +40,7 @@ export async function runComparison(
   const other =
     against === 'live' ? null : await chooseBackup(catalog, tenantId, { backupId: against })
   for (const chosen of [backup, other]) {
-    if (chosen !== null && chosen.storeUrl !== services.store.url) throw inAnotherStore(chosen.id)
+    if (chosen !== null && !isWithinReach(services.store, chosen)) throw inAnotherStore(chosen.id)
   }
   const request = {
     backup_id: backup.id,

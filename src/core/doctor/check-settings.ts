@@ -1,9 +1,12 @@
 import { z } from 'zod'
 import { readBackupSettings } from '../backup/backup-settings.ts'
+import { readProofSettings } from '../backup/proof-settings.ts'
 import type { Queryable } from '../database/database.ts'
 import { BackupError } from '../errors.ts'
+import { readUpkeepAfterDaily } from '../jobs/chain-upkeep.ts'
 import { readJobSettings } from '../jobs/job-settings.ts'
 import { requireUsablePolicies } from '../retention/set-policy.ts'
+import { readMonitorSettings } from '../watch/monitor-settings.ts'
 import { type Finding, finding } from './finding.ts'
 
 const SET = 'update tenantkeep.settings set value = …, updated_at = now() where key ='
@@ -133,7 +136,14 @@ async function findMissing(
 
 async function checkReaders(database: Queryable): Promise<Finding[]> {
   const found: Finding[] = []
-  for (const read of [readBackupSettings, readJobSettings, requireUsablePolicies]) {
+  for (const read of [
+    readBackupSettings,
+    readJobSettings,
+    readProofSettings,
+    readMonitorSettings,
+    readUpkeepAfterDaily,
+    requireUsablePolicies,
+  ]) {
     try {
       await read(database)
     } catch (error) {

@@ -3,6 +3,7 @@ import { loadSummary } from '../backup/load-summary.ts'
 import type { SigningKeys } from '../backup/signature.ts'
 import type { Queryable } from '../database/database.ts'
 import { BackupError } from '../errors.ts'
+import { isWithinReach } from '../store/read-with-copy.ts'
 import type { Store } from '../store/store.ts'
 import {
   describeShapeChanges,
@@ -51,7 +52,7 @@ export async function checkShapeSinceBackup(
   if (last.schemaFingerprint === digestFingerprints(live)) return []
   const { store, signingKeys } = given
   let names = ''
-  if (store !== null && signingKeys !== null && store.url === last.storeUrl) {
+  if (store !== null && signingKeys !== null && isWithinReach(store, last)) {
     try {
       const summary = await loadSummary({ store, signingKeys }, last)
       names = describeShapeChanges(diffFingerprints(summary.host_tables ?? [], live))

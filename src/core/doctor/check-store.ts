@@ -4,6 +4,7 @@ import type { Database, Queryable } from '../database/database.ts'
 import { BackupError, type ErrorCode } from '../errors.ts'
 import { readErasures } from '../retention/erasure-marks.ts'
 import { findOrphans } from '../retention/find-orphans.ts'
+import { placesOf } from '../store/read-with-copy.ts'
 import type { Store } from '../store/store.ts'
 import { type Finding, finding } from './finding.ts'
 
@@ -35,21 +36,25 @@ export function checkEnvironment(given: {
   )
 }
 
-/** Whether backups can be kept there now. */
+/** Whether backups can be kept there now: in the first place, and in the second where one is set up. */
 export async function checkStore(store: Store): Promise<Finding[]> {
-  try {
-    await store.check()
-    return []
-  } catch (error) {
-    if (!(error instanceof BackupError)) throw error
-    return [
-      finding('store_unusable', {
-        subject: store.url,
-        message: error.message,
-        remedy: REMEDIES[error.code] ?? 'check BACKUP_STORE (or --store)',
-      }),
-    ]
+  const found: Finding[] = []
+  for (const [index, place] of placesOf(store).entries()) {
+    const variable = index === 0 ? 'BACKUP_STORE (or --store)' : 'BACKUP_COPY_STORE'
+    try {
+      await place.check()
+    } catch (error) {
+      if (!(error instanceof BackupError)) throw error
+      found.push(
+        finding('store_unusable', {
+          subject: place.url,
+          message: error.message,
+          remedy: REMEDIES[error.code] ?? `check ${variable}`,
+        }),
+      )
+    }
   }
+  return found
 }
 
 /** Objects that no backup names; the whole store is listed for it, and summaries are read. */
@@ -127,8 +132,10 @@ export async function checkClocks(
     )
   }
   const last = store === null ? undefined : await findLastOfAll(database)
-  if (store === null || last?.storeUrl !== store.url || last.summaryPath === null) return found
-  const written = await store.stat(last.summaryPath)
+  if (store === null || last === undefined || last.summaryPath === null) return found
+  // Where it was made: a copy is written later.
+  const place = placesOf(store).find(({ url }) => url === last.storeUrl)
+  const written = (await place?.stat(last.summaryPath)) ?? null
   if (written === null || last.takenAt === null || last.completedAt === null) return found
   const stored = written.writtenAt.getTime()
   const early = (Date.parse(last.takenAt) - stored) / 1000
@@ -137,7 +144,7 @@ export async function checkClocks(
   if (off > TOLERANCE) {
     found.push(
       finding('clock_differs', {
-        subject: store.url,
+        subject: last.storeUrl,
         message: `By the store’s clock the last summary was written ${off.toFixed(0)} seconds ${early > late ? 'before' : 'after'} the backup was taken, by the database’s.`,
         remedy: 'timedatectl set-ntp true (on the machine whose clock is wrong)',
       }),

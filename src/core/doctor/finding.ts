@@ -42,6 +42,8 @@ export const FINDINGS = {
   membership_missing: 'notice',
   not_configured: 'error',
   store_unusable: 'error',
+  copy_at_same_service: 'warning',
+  copies_missing: 'warning',
   objects_orphaned: 'warning',
   objects_unclear: 'notice',
   forgotten_returned: 'error',

@@ -4,6 +4,7 @@ import { BackupError } from '../errors.ts'
 import type { Store } from '../store/store.ts'
 import type { CountBudget } from '../tables/count-rows-of-no-tenant.ts'
 import { checkFunctions, checkProbe } from './check-access.ts'
+import { checkCopies } from './check-copies.ts'
 import { checkFiles } from './check-files.ts'
 import { checkHostPolicies } from './check-host-policies.ts'
 import { checkIndexes } from './check-indexes.ts'
@@ -113,6 +114,7 @@ export async function runDoctor(parts: DoctorParts): Promise<Diagnosis> {
   if (store !== null && signingKeys !== null) {
     const catalog = worker ?? database
     await run('forgotten tenants', () => checkForgotten({ catalog, store, signingKeys }))
+    await run('copies', () => checkCopies(catalog, store))
     if (parts.withOrphans === true) {
       await run('objects without a backup', () => checkOrphans(catalog, { store, signingKeys }))
     }

@@ -6,7 +6,7 @@ import { withQueue } from './queue.ts'
 import { type RunReport, reportRun } from './report-run.ts'
 import { failRun } from './settle-run.ts'
 import { startDailyRun } from './start-run.ts'
-import { queueOpenUpkeep } from './upkeep-run.ts'
+import { hasOpenUpkeep, queueOpenUpkeep } from './upkeep-run.ts'
 import { workJobs } from './work-jobs.ts'
 
 /** What a call that answers somebody is told about its time. */
@@ -58,8 +58,8 @@ export async function runDailyBackup(
     }
     report = await reportRun(database, runId)
   }
-  const isUpkeepOpen = report.upkeep.some(({ status }) => status === 'running')
-  if (report.summary.pending_tenants > 0 || isUpkeepOpen) await time.wake()
+  // Upkeep of an earlier call, too: nobody may have heard when that one woke the background.
+  if (report.summary.pending_tenants > 0 || (await hasOpenUpkeep(database))) await time.wake()
   return report
 }
 

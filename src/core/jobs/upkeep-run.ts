@@ -142,6 +142,16 @@ export async function failUpkeepRun(
   )
 }
 
+/** Whether anything of upkeep waits or is under way. */
+export async function hasOpenUpkeep(database: Queryable): Promise<boolean> {
+  const { rows } = await database.query<{ isOpen: boolean }>(
+    `select exists (
+       select from tenantkeep.runs r where r.status = 'running' and ${IS_UPKEEP}
+     ) as "isOpen"`,
+  )
+  return rows[0]?.isOpen === true
+}
+
 /** Queues every open run of upkeep that has no job: its process may have died between two steps. */
 export async function queueOpenUpkeep(database: Queryable, queue: JobQueue): Promise<void> {
   const { rows } = await database.query<{

@@ -115,9 +115,9 @@ async function attemptDrill(services: Services, input: DrillInput): Promise<Dril
     }
     return new Trial(services, session, input).run()
   })
-  let outcome: DrillOutcome
+  let drill: Drill | null
   try {
-    outcome = await windDown(work, signal)
+    drill = await interruptible(recordDrillEnd(catalog, id, await windDown(work, signal)), signal)
   } catch (error) {
     const failure = explainDrillFailure(error)
     await interruptible(
@@ -128,7 +128,6 @@ async function attemptDrill(services: Services, input: DrillInput): Promise<Dril
     )
     throw failure
   }
-  const drill = await interruptible(recordDrillEnd(catalog, id, outcome), signal)
   if (drill === null) {
     throw new BackupError('backup_cancelled', 'Another process declared this drill dead.')
   }

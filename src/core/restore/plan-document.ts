@@ -181,6 +181,8 @@ function frame(
 
 export interface RestorePlan {
   header: PlanHeader
+  /** Of the stored bytes. */
+  sha256: string
   /** When it was stored, UTC. */
   madeAt: string
   lineCount: number
@@ -194,17 +196,18 @@ export interface RestorePlan {
 /**
  * Reads a plan and proves it before it gives out a line: the digest that the journal names, one gzip
  * member and nothing after it, the signature, every line there, and that it is of this restore and tenant.
+ * Without a journal, digest and restore are left out, and what it says of them is as good as its signature.
  * Throws `object_missing`, `backup_damaged`, `store_unavailable`.
  */
 export async function loadPlan(
   { store, signingKeys }: PlanServices,
-  given: { path: string; sha256: string; tenantId: string; restoreId: string },
+  given: { path: string; sha256?: string; tenantId: string; restoreId?: string },
   signal?: AbortSignal,
 ): Promise<RestorePlan> {
   const { path } = given
   if (!path.startsWith(tenantPrefix(given.tenantId))) throw damaged(path, 'is of another tenant')
   const prove = (body: Buffer) => {
-    if (hash('sha256', body, 'hex') === given.sha256) return
+    if (given.sha256 === undefined || hash('sha256', body, 'hex') === given.sha256) return
     throw damaged(path, 'is not the one that the journal names: it was changed or replaced')
   }
   const stored = await readBounded(store, { path, maxBytes: MAX_STORED_BYTES, prove }, signal)
@@ -215,11 +218,13 @@ export async function loadPlan(
   if (lines_sha256 !== digest || lineCount !== newlines) {
     throw damaged(path, 'does not hold the lines that its end names')
   }
-  if (found.organization_id !== given.tenantId || found.restore_id !== given.restoreId) {
+  const { tenantId, restoreId = found.restore_id } = given
+  if (found.organization_id !== tenantId || found.restore_id !== restoreId) {
     throw damaged(path, 'is of another restore or tenant')
   }
   return {
     header: found,
+    sha256: hash('sha256', stored, 'hex'),
     madeAt,
     lineCount,
     lines: () => readLines(stored, { path, linesBytes }, signal),

@@ -39,6 +39,7 @@ const STATEMENTS = [
    where r.id = t.run_id and r.created_at <= $2 and t.tenant_id = $1 and t.tenant_name is not null`,
   `update public.tenant_backups b set
      organization_name = null, name = null, note = null, tags = '{}', changes = null,
+     table_rows = null, row_falls = null,
      pinned_at = null, pinned_by = null, pinned_by_kind = null, pin_reason = null,
      actor_id = case b.actor_kind when 'user' then null else b.actor_id end,
      actor_label = case b.actor_kind when 'user' then 'user' else b.actor_label end

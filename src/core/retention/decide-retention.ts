@@ -29,7 +29,7 @@ export interface RetentionFacts {
   now: Date
 }
 
-export type KeepCode =
+type KeepCode =
   | 'pinned'
   | 'hold'
   | 'newest_good'
@@ -42,7 +42,7 @@ export type KeepCode =
   | 'departed_waiting'
   | 'no_policy'
   | keyof RetentionPolicy
-export type ExpireCode = 'past_policy' | 'safety_window_over' | 'departed' | 'forgotten'
+type ExpireCode = 'past_policy' | 'safety_window_over' | 'departed' | 'forgotten'
 
 export interface RetentionReason<Code extends string = KeepCode | ExpireCode> {
   code: Code

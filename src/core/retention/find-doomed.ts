@@ -40,9 +40,26 @@ export async function findDoomed(
       named.add(path)
   })
   const objects = [...doomed].filter(([path]) => !named.has(path)).sort()
-  return placesOf(services.store).flatMap(({ url: storeUrl }) =>
-    objects.map(([path, bytes]) => ({ storeUrl, path, bytes })),
+  const stores = new Set(await interruptible(readStores(services, going), signal))
+  // A catalog from before an erasure doesn't know where copies went since.
+  if (plan.decisions.some(({ reasons: [reason] }) => reason?.code === 'forgotten')) {
+    for (const { url } of placesOf(services.store)) stores.add(url)
+  }
+  return [...stores]
+    .sort()
+    .flatMap((storeUrl) => objects.map(([path, bytes]) => ({ storeUrl, path, bytes })))
+}
+
+/** Where these backups are, or were about to be copied to. */
+async function readStores(
+  { tenants }: Services,
+  going: readonly PrunableBackup[],
+): Promise<string[]> {
+  const { rows } = await tenants.catalog.query<{ storeUrl: string }>(
+    `select distinct store_url as "storeUrl" from tenantkeep.backup_copies where backup_id = any ($1::uuid[])`,
+    [going.map(({ id }) => id)],
   )
+  return [...going, ...rows].map(({ storeUrl }) => storeUrl)
 }
 
 async function readKept(

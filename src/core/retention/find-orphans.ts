@@ -10,7 +10,7 @@ import type { Store } from '../store/store.ts'
 import { lockTenant } from '../tenants/lock-tenant.ts'
 
 /** Objects in one place of one tenant that no backup names. */
-export interface OrphanedObjects {
+interface OrphanedObjects {
   store: string
   tenantId: string
   paths: string[]

@@ -130,7 +130,7 @@ function toTrouble({ tenantId }: TenantPlan, code: string, message: string): Tro
   return { organization_id: tenantId, code, message }
 }
 
-export function planStale(): BackupError {
+function planStale(): BackupError {
   return new BackupError(
     'plan_stale',
     'What would be removed is not what the plan of this hash said. Look at the new plan (dry_run: true). Nothing was removed.',

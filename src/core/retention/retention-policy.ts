@@ -25,7 +25,7 @@ export const RetentionPolicy = z.strictObject({
 export type RetentionPolicy = z.infer<typeof RetentionPolicy>
 
 /** What holds where nobody said otherwise. */
-export const DEFAULT_POLICY: RetentionPolicy = { within_days: 30, monthly: 12 }
+const DEFAULT_POLICY: RetentionPolicy = { within_days: 30, monthly: 12 }
 
 /** Where a policy comes from: said for this tenant, by the setting `retention`, or by nobody. */
 export type PolicySource = 'tenant' | 'setting' | 'default'

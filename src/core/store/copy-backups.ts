@@ -71,7 +71,8 @@ export async function copyBackups(services: Services, input: CopyInput): Promise
   }
   await goRound(round)
   const { copied, objects, bytes, failed } = round
-  const left = await countDueCopies(services, [...round.seen])
+  const { catalog } = services.tenants
+  const left = await countDueCopies({ catalog, store: services.store }, { seen: [...round.seen] })
   return {
     done: copied,
     failed: failed.length,
@@ -336,16 +337,16 @@ async function findDueCopies(services: Services, seen: readonly string[]): Promi
   return rows
 }
 
-/** How many copies are still to be made; 0 where no second place is set up. */
+/** How many copies are still to be made, of backups so old; 0 where no second place is set up. */
 export async function countDueCopies(
-  services: Pick<Services, 'tenants' | 'store'>,
-  seen: readonly string[] = [],
+  { catalog, store }: { catalog: Queryable; store: Store },
+  { olderThanHours = 0, seen = [] }: { olderThanHours?: number; seen?: readonly string[] } = {},
 ): Promise<number> {
-  const places = placesOf(services.store).map(({ url }) => url)
+  const places = placesOf(store).map(({ url }) => url)
   if (places.length < 2) return 0
-  const { rows } = await services.tenants.catalog.query<{ count: string }>(
-    `select count(*) as count ${DUE}`,
-    [places, seen],
+  const { rows } = await catalog.query<{ count: string }>(
+    `select count(*) as count ${DUE} and b.completed_at <= now() - $3 * interval '1 hour'`,
+    [places, seen, olderThanHours],
   )
   return Number(rows[0]?.count)
 }

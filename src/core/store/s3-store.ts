@@ -43,6 +43,8 @@ const loadSdk = () => import('@aws-sdk/client-s3')
  */
 export class S3Store implements Store {
   readonly url: string
+  /** The service and the account: what its buckets would be lost with. */
+  readonly home: string
   readonly #bucket: string
   /** Of every key: empty, or with a slash at its end. */
   readonly #prefix: string
@@ -60,6 +62,7 @@ export class S3Store implements Store {
     options: S3StoreOptions = {},
   ) {
     this.url = `s3://${place.bucket}${place.prefix === '' ? '' : `/${place.prefix}`}`
+    this.home = `${settings.endpoint ?? 'AWS'}, key ${hash('sha256', settings.accessKeyId, 'hex').slice(0, 8)}`
     this.#bucket = place.bucket
     this.#prefix = place.prefix === '' ? '' : `${place.prefix}/`
     this.#settings = settings

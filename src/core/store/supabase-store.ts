@@ -36,6 +36,8 @@ const LIST_WIDTH = 6
  */
 export class SupabaseStore implements SigningStore {
   readonly url: string
+  /** The project: what its buckets would be lost with. */
+  readonly home: string
   readonly #bucketName: string
   readonly #client: SupabaseClient
   readonly #retry: RetryPolicy
@@ -50,6 +52,7 @@ export class SupabaseStore implements SigningStore {
     options: SupabaseStoreOptions = {},
   ) {
     this.url = `supabase://${bucket}`
+    this.home = new URL(project.url).origin
     this.#bucketName = bucket
     this.#retry = { ...DEFAULT_RETRY, ...options.retry }
     this.#timeoutMs = options.timeoutMs ?? 60_000

@@ -3,7 +3,7 @@ import type { Actor, Services } from '../services.ts'
 import { findTenant } from './find-tenant.ts'
 
 /** Why a tenant's daily backups stopped, and since when, as JSON has times. */
-export interface Pause {
+interface Pause {
   reason: string
   by: string
   since: string

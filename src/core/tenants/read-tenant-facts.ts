@@ -29,21 +29,32 @@ const IS_LOCKED = isTenantLocked('t.id')
 const WORK = `'runId', w.run_id, 'startedAt', w.created_at, 'actorLabel', w.actor_label`
 
 const READ_FACTS = `
-  with host as materialized (
+  with recursive host as materialized (
     select tenant_id as id, tenant_name as name, skip_code, skip_reason from tenantkeep.list_tenants()
     where $1::text[] is null or tenant_id = any ($1)
+  ), backed_up (id) as (
+    -- From one tenant to the next in the index, past all of its backups.
+    select min(organization_id) from public.tenant_backups
+    where $1::text[] is null or organization_id = any ($1)
+    union all
+    select (
+      select min(b.organization_id) from public.tenant_backups b
+      where b.organization_id > u.id and ($1::text[] is null or b.organization_id = any ($1))
+    ) from backed_up u where u.id is not null
   ), tenant as (
     select h.id, h.name, case when h.skip_reason is not null then jsonb_build_object(
         'reason', h.skip_reason, 'since', p.paused_at) end as skip
     from host h left join tenantkeep.paused_tenants p on p.tenant_id = h.id
     union all
-    (select distinct on (b.organization_id) b.organization_id, b.organization_name, jsonb_build_object(
+    select b.organization_id, b.organization_name, jsonb_build_object(
         'reason', 'The application does not know this organization any more, so no backups are taken.',
         'since', null)
-     from public.tenant_backups b
-     where ($1::text[] is null or b.organization_id = any ($1))
-       and not exists (select from host h where h.id = b.organization_id)
-     order by b.organization_id, b.created_at desc)
+    from backed_up u
+    cross join lateral (
+      select organization_id, organization_name from public.tenant_backups
+      where organization_id = u.id order by created_at desc limit 1
+    ) b
+    where not exists (select from host h where h.id = u.id)
   ), open_run as materialized (
     select * from tenantkeep.runs where status = 'running'
   ), vain_read as materialized (

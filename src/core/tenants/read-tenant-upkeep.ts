@@ -22,6 +22,8 @@ export interface TenantUpkeep {
   } | null
   /** When the newest complete backup was taken that is verified and not known to be damaged. */
   newestGoodTakenAt: string | null
+  /** When the newest backup was taken that is whole in another place, too; null where there is none. */
+  newestCopiedTakenAt: string | null
   /** For so many days a safety backup, and with it the way back of its restore, is kept. */
   safetyDays: number
 }
@@ -49,7 +51,12 @@ export async function readTenantUpkeep(
          'newestGoodTakenAt', (
            select max(taken_at) from public.tenant_backups
            where organization_id = $1 and status = 'complete' and backup_type <> 'pre_restore'
-             and verified_at is not null and damaged_at is null)) as upkeep`,
+             and verified_at is not null and damaged_at is null),
+         'newestCopiedTakenAt', (
+           select max(b.taken_at) from public.tenant_backups b
+           join tenantkeep.backup_copies c on c.backup_id = b.id and c.status = 'complete'
+           where b.organization_id = $1 and b.status = 'complete' and b.backup_type <> 'pre_restore'
+             and b.damaged_at is null)) as upkeep`,
       [tenantId],
     ),
     readSafetyDays(catalog),
@@ -59,6 +66,7 @@ export async function readTenantUpkeep(
     proof: upkeep?.proof ?? null,
     failedDrill: upkeep?.failedDrill ?? null,
     newestGoodTakenAt: upkeep?.newestGoodTakenAt ?? null,
+    newestCopiedTakenAt: upkeep?.newestCopiedTakenAt ?? null,
     safetyDays,
   }
 }

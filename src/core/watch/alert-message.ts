@@ -30,7 +30,7 @@ export interface AlertMessage {
 const MOST_LINES = 25
 const LINE_CHARACTERS = 500
 /** A list of thousands is no message; the monitor's own answer has all of them. */
-const MOST_EVENTS = 500
+const MOST_EVENTS = 100
 
 const HEADINGS: Record<AlertEvent['kind'], string> = {
   opened: 'New',

@@ -32,7 +32,7 @@ import {
 } from './backup-words.ts'
 import { describeKeeping } from './describe-keeping.ts'
 import { type Backup, type BackupOrder, listBackups } from './read-backups.ts'
-import { type Keep, readKeeping } from './read-keeping.ts'
+import { type Keeping, readKeeping } from './read-keeping.ts'
 import { toFilters, useListChoices } from './use-list-choices.ts'
 
 interface Sorting {
@@ -139,13 +139,13 @@ export function BackupList({ services, tenantId, isNarrow, announce, onCreate }:
 }
 
 /** By a backup's id; undefined while it is read, null where that failed: the list stands without it. */
-type Keeping = ReadonlyMap<string, Keep> | undefined | null
+type KeepingById = ReadonlyMap<string, Keeping> | undefined | null
 
 function useKeeping(
   services: PageServices,
   tenantId: string,
   backups: readonly Backup[] | undefined,
-): Keeping {
+): KeepingById {
   const backupIds = (backups ?? []).flatMap(({ id, status }) => (status === 'complete' ? [id] : []))
   const keeping = useQuery({
     queryKey: ['backups', tenantId, 'keeping', backupIds],
@@ -158,7 +158,7 @@ function useKeeping(
 interface RowsProps {
   services: PageServices
   backups: Backup[]
-  keeping: Keeping
+  keeping: KeepingById
   announce: ViewProps['announce']
 }
 
@@ -400,7 +400,7 @@ function BackupBadges({ backup }: { backup: Backup }) {
   )
 }
 
-function BackupReasons({ backup, keeping }: { backup: Backup; keeping: Keeping }) {
+function BackupReasons({ backup, keeping }: { backup: Backup; keeping: KeepingById }) {
   return (
     <>
       {listReasons(backup).map((reason) => (
@@ -409,21 +409,22 @@ function BackupReasons({ backup, keeping }: { backup: Backup; keeping: Keeping }
         </Text>
       ))}
       {backup.status === 'complete' && keeping !== null && (
-        <KeepText keep={keeping?.get(backup.id)} />
+        <KeepText keeping={keeping?.get(backup.id)} />
       )}
     </>
   )
 }
 
 /** How long it is kept; opened, why. Takes its line before it is known, so that no row moves. */
-function KeepText({ keep }: { keep: Keep | undefined }) {
-  if (keep === undefined) {
+function KeepText({ keeping }: { keeping: Keeping | undefined }) {
+  if (keeping === undefined) {
     return (
       <Text size="xs" mt={4} aria-hidden="true">
         &nbsp;
       </Text>
     )
   }
+  const { keep, isCopied } = keeping
   const { text, until } = describeKeeping(keep)
   return (
     <details className={list.keeping}>
@@ -435,6 +436,7 @@ function KeepText({ keep }: { keep: Keep | undefined }) {
             <Day value={until} />
           </>
         )}
+        {isCopied && ' · in a second place, too'}
       </summary>
       <ul>
         {keep.reasons.map(({ message }) => (

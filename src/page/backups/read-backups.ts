@@ -176,6 +176,7 @@ const RecentBackup = z.object({
   takenAt: z.nullable(time),
   totalRecords: z.nullable(count),
   totalSize: z.nullable(count),
+  damagedAt: z.nullable(time),
   pinnedAt: z.nullable(time),
 })
 export type RecentBackup = z.infer<typeof RecentBackup>
@@ -198,7 +199,7 @@ export async function listRecentBackups(
       await supabase
         .from('tenant_backups')
         .select(
-          'id, type:backup_type, status, createdAt:created_at, takenAt:taken_at, totalRecords:total_records, totalSize:total_size, pinnedAt:pinned_at',
+          'id, type:backup_type, status, createdAt:created_at, takenAt:taken_at, totalRecords:total_records, totalSize:total_size, damagedAt:damaged_at, pinnedAt:pinned_at',
         )
         .eq('organization_id', input.tenantId)
         .neq('backup_type', 'pre_restore')

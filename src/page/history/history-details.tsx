@@ -142,6 +142,16 @@ function Upkeep({ entry, details }: { entry: JournalEntry; details: EntryDetails
             ` ${formatPlural(left, 'file')} can’t be removed yet, because a store keeps them locked; they go later.`}
         </Text>
       )}
+      {entry.type === 'copy' && entry.status === 'complete' && objects !== undefined && (
+        <Text size="sm">
+          {formatPlural(objects, 'file')}, {formatBytes(bytes ?? 0)}, each read back there
+          {details.store !== undefined && (
+            <>
+              : <span className={classes.store}>{details.store}</span>
+            </>
+          )}
+        </Text>
+      )}
       {found.length > 0 && (
         <List size="sm">
           {[...new Set(found)].map((message) => (

@@ -142,6 +142,8 @@ const EntryDetails = z.object({
     /** Of a change to a backup: what was changed. */
     changed: z.optional(z.array(z.string())),
     pin_reason: z.optional(z.nullable(z.string())),
+    /** Of a copy: the place. */
+    store: z.optional(z.string()),
     /** Of pruning, or an erasure: what went, and the files that a store keeps locked for the time being. */
     backups: z.optional(count),
     objects: z.optional(count),

@@ -41,6 +41,7 @@ export type DescribedState = Pick<
   | 'measuredRestoreMs'
   | 'failedDrill'
   | 'newestGoodTakenAt'
+  | 'newestCopiedTakenAt'
   | 'running'
 >
 
@@ -113,8 +114,8 @@ const SENTENCES: Record<StateCode, (state: DescribedState, now: Date) => StateSe
     heading: 'The newest backup cannot be used',
     lines: [
       [
-        ...describeNewest(state, 'The backup of '),
-        'It did not pass verification',
+        ...(state.newestBackup === null ? ['It'] : ['The backup of ', takenAt(state.newestBackup)]),
+        ' did not pass verification',
         ...(state.state.since === null ? [] : [' ', { near: state.state.since }]),
         state.state.reason === null ? '.' : `: ${endSentence(state.state.reason)}`,
       ],
@@ -201,10 +202,20 @@ function describeAge({ newestBackup }: DescribedState, now: Date): string {
   return newestBackup === null ? 'Backed up' : `Backed up ${formatAgo(takenAt(newestBackup), now)}`
 }
 
-function describeEvidence({ newestBackup }: DescribedState, proof: string): Words {
+function describeEvidence(
+  { newestBackup, newestCopiedTakenAt }: DescribedState,
+  proof: string,
+): Words {
   if (newestBackup === null) return []
   const rows = formatPlural(newestBackup.totalRecords ?? 0, 'row')
-  return [takenAt(newestBackup), ` · ${rows} · ${proof}`]
+  const taken = takenAt(newestBackup)
+  const copied: Words =
+    newestCopiedTakenAt === null
+      ? []
+      : newestCopiedTakenAt.getTime() >= taken.getTime()
+        ? [' · also in a second place']
+        : [' · in a second place up to ', newestCopiedTakenAt]
+  return [taken, ` · ${rows} · ${proof}`, ...copied]
 }
 
 function describeOutlook({ nextExpectedAt }: DescribedState, now: Date): Words {
@@ -235,7 +246,9 @@ function describeProof({
   return [
     'Last proven restorable ',
     lastProvenRestoreAt,
-    ...(measuredRestoreMs === null ? [] : [`, in ${formatDuration(measuredRestoreMs)}`]),
+    ...(measuredRestoreMs === null
+      ? []
+      : [` · restoring took ${formatDuration(measuredRestoreMs)}`]),
   ]
 }
 

@@ -113,6 +113,7 @@ const State = z.pipe(
     measured_restore_ms: z.nullable(count),
     failed_drill: z.nullable(z.object({ at: time, taken_at: z.nullable(time), findings: count })),
     newest_good_taken_at: z.nullable(time),
+    newest_copied_taken_at: z.nullable(time),
     safety_backup_days: count,
     running: z.nullable(
       z.object({
@@ -173,6 +174,8 @@ const State = z.pipe(
           },
     /** Of the newest backup that is whole, as far as anybody knows. */
     newestGoodTakenAt: answer.newest_good_taken_at,
+    /** Of the newest backup that is in a second place, too. */
+    newestCopiedTakenAt: answer.newest_copied_taken_at,
     /** For so many days a restore can be undone. */
     safetyBackupDays: answer.safety_backup_days,
     running:

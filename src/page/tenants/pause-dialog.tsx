@@ -6,13 +6,12 @@ import { ErrorNotice } from '../frame/error-notice.tsx'
 import { formatCount } from '../frame/format.ts'
 import classes from '../frame/page.module.css'
 import { MAX_PAUSE_REASON, pauseTenant, resumeTenant } from './pause-tenant.ts'
+import type { ListedTenant } from './read-tenants.ts'
 
 interface PauseDialogProps {
   services: PageServices
-  tenant: { id: string; name: string | null }
+  tenant: ListedTenant
   action: 'pause' | 'resume'
-  /** Why it is paused, where it is. */
-  reason: string | null
   isOpen: boolean
   onClose: () => void
   announce: (text: string) => void
@@ -86,7 +85,8 @@ function Pause(props: ContentProps) {
 }
 
 function Resume(props: ContentProps) {
-  const { services, tenant, reason, onClose } = props
+  const { services, tenant, onClose } = props
+  const { reason } = tenant.state
   const change = useChange(props, () => resumeTenant(services, tenant.id))
   return (
     <form

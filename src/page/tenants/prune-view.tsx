@@ -91,7 +91,7 @@ export default function PruneView({ services, isNarrow, announce, onClose }: Pru
       </div>
       {removal.isError && <Failure error={removal.error} />}
       {removal.isSuccess ? (
-        <Done result={removal.data} onAgain={lookAgain} />
+        <Done result={removal.data} tenants={preview.data?.tenants ?? []} onAgain={lookAgain} />
       ) : preview.isFetching ? (
         <div role="status" aria-label="Looking at the backups of all tenants">
           <ListSkeleton isNarrow={isNarrow} />
@@ -124,6 +124,9 @@ function isStale(error: unknown): boolean {
   return error instanceof RequestFailed && error.code === 'plan_stale'
 }
 
+/** No answer, or none that says what was done. */
+const UNKNOWN: readonly string[] = ['offline', 'unexpected_answer']
+
 function Failure({ error }: { error: unknown }) {
   if (isStale(error)) {
     return (
@@ -137,12 +140,12 @@ function Failure({ error }: { error: unknown }) {
       </Alert>
     )
   }
-  if (error instanceof RequestFailed && error.code === 'offline') {
+  if (error instanceof RequestFailed && UNKNOWN.includes(error.code)) {
     return (
       <Alert
         color="red"
         icon={<Icon name="cross" />}
-        title="The service did not answer"
+        title="It is not known what became of it"
         role="alert"
       >
         Some or all of it may be gone. What was not removed is shown when you look again, and the
@@ -302,9 +305,9 @@ function Confirm({
   const typed = useTypedWord(String(count), 'number')
   return (
     <Paper withBorder className={`${shared.card} ${classes.confirm}`}>
-      <Text fw={600}>Remove them now?</Text>
+      <Text fw={600}>Remove {formatPlural(count, 'backup')} now?</Text>
       <Text size="sm">
-        Exactly these {formatPlural(count, 'backup')}, or nothing. Nobody can bring them back.
+        Exactly what is shown, or nothing. Nobody can bring {count === 1 ? 'it' : 'them'} back.
       </Text>
       <TypedWord {...typed.props} />
       <div>
@@ -323,12 +326,23 @@ function Confirm({
   )
 }
 
-function Done({ result, onAgain }: { result: PruneResult; onAgain: () => void }) {
+function Done({
+  result,
+  tenants,
+  onAgain,
+}: {
+  result: PruneResult
+  /** Of the preview, for their names. */
+  tenants: readonly PreviewedTenant[]
+  onAgain: () => void
+}) {
+  const nameOf = (tenantId: string) => tenants.find(({ id }) => id === tenantId)?.name ?? tenantId
   const { backups, files, bytes, failed, busy, left, locked, elsewhere } = result
   const notes: ReactNode[] = [
-    ...locked.map(({ tenant, files: count, until }) => (
+    ...locked.map(({ tenantId, files: count, until }) => (
       <>
-        {formatPlural(count, 'file')} of {tenant} {count === 1 ? 'is' : 'are'} locked in the storage
+        {formatPlural(count, 'file')} of {nameOf(tenantId)} {count === 1 ? 'is' : 'are'} locked in
+        the storage
         {until === null ? ' without an end' : null}
         {until !== null && (
           <>
@@ -342,7 +356,7 @@ function Done({ result, onAgain }: { result: PruneResult; onAgain: () => void })
     ...(elsewhere > 0
       ? [`${formatPlural(elsewhere, 'file')} lie in a storage that is not set up here.`]
       : []),
-    ...failed.map(({ message }) => message),
+    ...failed.map(({ tenantId, message }) => `${nameOf(tenantId)}: ${message}`),
     ...(left > 0
       ? [
           `${formatPlural(left, 'tenant')} ${left === 1 ? 'is' : 'are'} left${busy.length > 0 ? ', because somebody works on them or the time was over' : ', because the time was over'}. Look again, or leave them to the next run.`,

@@ -94,7 +94,6 @@ const PruneResult = z.pipe(
     pruned: z.array(
       z.object({
         organization_id: z.string(),
-        organization_name: z.nullable(z.string()),
         locked: z.array(Remaining),
         elsewhere: z.array(Remaining),
       }),
@@ -109,12 +108,8 @@ const PruneResult = z.pipe(
     left,
     failed: failed.map(({ organization_id: tenantId, message }) => ({ tenantId, message })),
     /** Files that a store keeps locked, with the day on which the last of them can go; null where nobody knows. */
-    locked: pruned.flatMap(({ organization_id, organization_name, locked }) =>
-      locked.map(({ objects, until = null }) => ({
-        tenant: organization_name ?? organization_id,
-        files: objects,
-        until,
-      })),
+    locked: pruned.flatMap(({ organization_id: tenantId, locked }) =>
+      locked.map(({ objects, until = null }) => ({ tenantId, files: objects, until })),
     ),
     elsewhere: pruned
       .flatMap(({ elsewhere }) => elsewhere)

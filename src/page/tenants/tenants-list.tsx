@@ -1,7 +1,7 @@
 import { Anchor, Button, CloseButton, Group, Stack, Text, TextInput } from '@mantine/core'
 import { useDebouncedValue } from '@mantine/hooks'
 import { keepPreviousData, useQuery } from '@tanstack/react-query'
-import { lazy, type MouseEvent, type ReactNode, Suspense, useEffect, useRef, useState } from 'react'
+import { lazy, type MouseEvent, type ReactNode, Suspense, useEffect, useState } from 'react'
 import type { StatusWords } from '../backups/backup-words.ts'
 import type { PageServices } from '../calls/call-function.ts'
 import { ErrorNotice } from '../frame/error-notice.tsx'
@@ -41,6 +41,14 @@ const STATES: Record<StateCode, StatusWords> = {
 /** States that somebody has to do something about. */
 const NEEDY: readonly string[] = ['damaged', 'overdue', 'last_failed', 'none', 'gaps']
 
+type PauseAction = 'pause' | 'resume'
+
+interface PauseQuestion {
+  tenant: ListedTenant
+  action: PauseAction
+  isOpen: boolean
+}
+
 interface TenantsListProps {
   services: PageServices
   isNarrow: boolean
@@ -65,6 +73,10 @@ export function TenantsList({ services, isNarrow, announce, onOpen, onPrune }: T
     refetchInterval: 60_000,
   })
   const found = search === '' || tenants.isPlaceholderData ? undefined : tenants.data?.total
+  // Kept when the dialog closes, so that its words stay while it fades.
+  const [question, setQuestion] = useState<PauseQuestion | null>(null)
+  const ask = (tenant: ListedTenant, action: PauseAction) =>
+    setQuestion({ tenant, action, isOpen: true })
   useEffect(() => {
     if (found !== undefined) announce(`${formatPlural(found, 'tenant')} found`)
   }, [announce, found])
@@ -82,7 +94,7 @@ export function TenantsList({ services, isNarrow, announce, onOpen, onPrune }: T
   }
   const { rows, total, counts, isOperator } = tenants.data
   const pausing = (tenant: ListedTenant) =>
-    isOperator ? <PauseButton services={services} tenant={tenant} announce={announce} /> : null
+    isOperator ? <PauseButton tenant={tenant} onAsk={ask} /> : null
   return (
     <div aria-busy={tenants.isPlaceholderData}>
       <div className={parts.tools}>
@@ -135,6 +147,19 @@ export function TenantsList({ services, isNarrow, announce, onOpen, onPrune }: T
         label="Pages of tenants"
         onChange={(next) => setPageParam(next === 1 ? null : String(next))}
       />
+      {question !== null && (
+        <Suspense fallback={null}>
+          <PauseDialog
+            services={services}
+            {...question}
+            onClose={() => {
+              setQuestion({ ...question, isOpen: false })
+              document.querySelector<HTMLElement>(`[data-pauses="${question.tenant.id}"]`)?.focus()
+            }}
+            announce={announce}
+          />
+        </Suspense>
+      )}
     </div>
   )
 }
@@ -259,52 +284,29 @@ function TenantCards({ tenants, onOpen, pausing }: ListProps) {
   )
 }
 
-/** Pauses or resumes the daily backups of a tenant, after a question. */
+/** Asks to pause or to resume the daily backups of a tenant. */
 function PauseButton({
-  services,
   tenant,
-  announce,
+  onAsk,
 }: {
-  services: PageServices
   tenant: ListedTenant
-  announce: (text: string) => void
+  onAsk: (tenant: ListedTenant, action: PauseAction) => void
 }) {
-  // Kept when the dialog closes, so that its words stay while it fades.
-  const [dialog, setDialog] = useState<{ action: 'pause' | 'resume'; isOpen: boolean } | null>(null)
-  const button = useRef<HTMLButtonElement>(null)
   const { id, name, state } = tenant
   const action = state.code === 'paused' ? 'resume' : 'pause'
   // Passed over for a reason of the application's own: there is nothing to resume.
   if (action === 'resume' && state.since === null) return null
   return (
-    <>
-      <Button
-        ref={button}
-        size="xs"
-        variant="subtle"
-        className={parts.pauseButton}
-        onClick={() => setDialog({ action, isOpen: true })}
-      >
-        {action === 'pause' ? 'Pause…' : 'Resume…'}
-        <span className={classes.hidden}> the backups of {name ?? id}</span>
-      </Button>
-      {dialog !== null && (
-        <Suspense fallback={null}>
-          <PauseDialog
-            services={services}
-            tenant={tenant}
-            action={dialog.action}
-            reason={state.reason}
-            isOpen={dialog.isOpen}
-            onClose={() => {
-              setDialog({ ...dialog, isOpen: false })
-              button.current?.focus()
-            }}
-            announce={announce}
-          />
-        </Suspense>
-      )}
-    </>
+    <Button
+      size="xs"
+      variant="subtle"
+      className={parts.pauseButton}
+      data-pauses={id}
+      onClick={() => onAsk(tenant, action)}
+    >
+      {action === 'pause' ? 'Pause…' : 'Resume…'}
+      <span className={classes.hidden}> the backups of {name ?? id}</span>
+    </Button>
   )
 }
 

@@ -3,7 +3,7 @@ import { countDays, formatCount, formatPlural, toDay } from '../frame/format.ts'
 import type { IconName } from '../frame/icons.tsx'
 
 /** The best that a day has decides its mark: whether one can go back to it. */
-export type DayMark = 'complete' | 'failed' | 'missed' | 'running' | 'none'
+export type DayMark = 'complete' | 'damaged' | 'failed' | 'missed' | 'running' | 'none'
 
 export interface Day {
   /** `2026-11-19`, in the reader's zone or in UTC. */
@@ -11,6 +11,8 @@ export interface Day {
   mark: DayMark
   complete: number
   failed: number
+  /** Complete ones that are not whole any more. */
+  damaged: number
   pruned: number
   isPinned: boolean
   /** Of the newest complete backup of the day. */
@@ -19,6 +21,7 @@ export interface Day {
 
 export const MARKS: Record<DayMark, { word: string; colour: string; icon: IconName }> = {
   complete: { word: 'Complete backup', colour: 'green', icon: 'check' },
+  damaged: { word: 'Damaged', colour: 'red', icon: 'attention' },
   failed: { word: 'Failed', colour: 'red', icon: 'cross' },
   missed: { word: 'Missed', colour: 'yellow', icon: 'missed' },
   running: { word: 'Running', colour: 'blue', icon: 'running' },
@@ -40,13 +43,14 @@ export function listDays(
   return Array.from({ length: DAYS }, (_, index) => {
     const day = nameDay(today - DAYS + 1 + index)
     const ofDay = byDay.get(day) ?? []
-    const complete = ofDay.filter(({ status }) => status === 'complete')
+    const complete = ofDay.filter(isGood)
     const failed = ofDay.filter(({ status }) => status === 'failed' || status === 'cancelled')
     return {
       day,
       mark: markOf(ofDay, missed.has(day)),
       complete: complete.length,
       failed: failed.length,
+      damaged: ofDay.filter(isDamaged).length,
       pruned: ofDay.filter(({ status }) => status === 'pruned').length,
       isPinned: ofDay.some(({ pinnedAt }) => pinnedAt !== null),
       rows: complete.at(-1)?.totalRecords ?? null,
@@ -54,11 +58,16 @@ export function listDays(
   })
 }
 
+const isDamaged = ({ status, damagedAt }: RecentBackup) =>
+  status === 'complete' && damagedAt !== null
+const isGood = ({ status, damagedAt }: RecentBackup) => status === 'complete' && damagedAt === null
+
 function markOf(backups: readonly RecentBackup[], isMissed: boolean): DayMark {
   const has = (...statuses: RecentBackup['status'][]) =>
     backups.some(({ status }) => statuses.includes(status))
-  if (has('complete')) return 'complete'
+  if (backups.some(isGood)) return 'complete'
   if (has('running')) return 'running'
+  if (backups.some(isDamaged)) return 'damaged'
   if (has('failed', 'cancelled')) return 'failed'
   return isMissed ? 'missed' : 'none'
 }
@@ -73,6 +82,7 @@ export function describeDay(day: Day, locale?: string): string {
             (day.rows === null ? '' : `, ${formatPlural(day.rows, 'row')}`),
         ]),
     ...(day.failed === 0 ? [] : [`${day.failed} failed`]),
+    ...(day.damaged === 0 ? [] : [`${day.damaged} damaged`]),
     ...(day.pruned === 0 ? [] : [`${day.pruned} pruned`]),
     ...(day.mark === 'running' ? ['one is running'] : []),
     ...(day.mark === 'missed' ? ['a backup was expected and did not come'] : []),
@@ -93,6 +103,7 @@ export function describeMonth(days: readonly Day[]): string {
   const complete = count('complete')
   return [
     `${formatPlural(complete, 'day')} ${complete === 1 ? 'has' : 'have'} a complete backup`,
+    ...(count('damaged') === 0 ? [] : [`${count('damaged')} damaged`]),
     ...(count('failed') === 0 ? [] : [`${count('failed')} failed`]),
     ...(count('missed') === 0 ? [] : [`${count('missed')} missed`]),
   ].join(' · ')

@@ -227,7 +227,7 @@ function Legend({ days }: { days: Day[] }) {
   )
 }
 
-const LEGEND: DayMark[] = ['complete', 'running', 'failed', 'missed']
+const LEGEND: DayMark[] = ['complete', 'damaged', 'running', 'failed', 'missed']
 
 function TimelineSkeleton({ isNarrow }: { isNarrow: boolean }) {
   return <Skeleton radius="md" height={isNarrow ? 420 : 186} />

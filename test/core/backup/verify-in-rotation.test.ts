@@ -253,6 +253,37 @@ test('the backup after a damaged one says so, and names nothing of what is damag
   expect((await verifyBackup(services, next.id)).isIntact).toBe(true)
 })
 
+test('a backup that meets a damaged part of the last one marks that one and stores the part anew', async () => {
+  const first = await take(ALPHA)
+  const path = await partOf(first, 'shop.entries')
+  await flip(store.folder, path)
+  const next = await take(ALPHA)
+
+  expect(next.warnings).toEqual([
+    { code: 'previous_backup_damaged', message: expect.stringContaining(path) },
+  ])
+  expect(await partOf(next, 'shop.entries')).not.toBe(path)
+  expect((await readRow(first)).damage).toMatchObject([{ table: 'shop.entries', path }])
+})
+
+test('who can’t see the other place of a backup calls it damaged in this one only', async () => {
+  const backup = await take(ALPHA)
+  await database.superuser.query(
+    `insert into tenantkeep.backup_copies (backup_id, store_url, status, objects, bytes, copied_at)
+     values ($1, 's3://elsewhere', 'complete', 6, $2, now())`,
+    [backup.id, backup.totalSize],
+  )
+  await rm(join(store.folder, await partOf(backup, 'shop.entries')))
+  const { isUsable } = await verifyBackup(services, backup.id)
+  const { rows } = await database.worker.query(
+    `select store_url as url from tenantkeep.backup_copies where status = 'damaged'`,
+  )
+
+  expect(isUsable).toBe(false)
+  expect(rows).toEqual([{ url: store.store.url }])
+  expect((await readRow(backup)).damagedAt).toBeNull()
+})
+
 test.each(['restore', 'compare', 'export'])(
   'a %s that stumbles over damage marks it',
   async (how) => {

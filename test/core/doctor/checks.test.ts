@@ -1,11 +1,13 @@
 import { randomUUID } from 'node:crypto'
-import { utimes } from 'node:fs/promises'
+import { rename, utimes } from 'node:fs/promises'
 import { join } from 'node:path'
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest'
 import { takeBackup } from '../../../src/core/backup/take-backup.ts'
 import type { FindingCode } from '../../../src/core/doctor/finding.ts'
 import { type DoctorParts, runDoctor } from '../../../src/core/doctor/run-doctor.ts'
 import { BackupError } from '../../../src/core/errors.ts'
+import { forgetTenant } from '../../../src/core/retention/forget-tenant.ts'
+import { backupStamp, partPath } from '../../../src/core/store/object-path.ts'
 import {
   createTestStore,
   SYSTEM,
@@ -15,7 +17,7 @@ import {
 } from '../../support/backup-services.ts'
 import { createTestDatabase, type TestDatabase } from '../../support/database.ts'
 import { FaultyStore } from '../../support/faulty-store.ts'
-import { ALPHA, installSmallHost } from '../../support/small-host.ts'
+import { ALPHA, BETA, installSmallHost } from '../../support/small-host.ts'
 
 let database: TestDatabase
 let files: TestStore
@@ -460,6 +462,91 @@ describe('settings, environment, store and clocks', () => {
       },
     ])
     await utimes(path, new Date(), new Date())
+  })
+})
+
+describe('objects and rows that do not belong together', () => {
+  const old = new Date(Date.now() - 2 * 86_400_000)
+
+  /** An object of a table, as a backup of that time would have named it; as old as it says where it is dated. */
+  async function leave(tenantId: string, at: Date): Promise<string> {
+    const stamp = backupStamp(at, randomUUID())
+    const path = partPath(tenantId, stamp, { schema: 'shop', name: 'events' }, 1)
+    await files.store.put(path, Buffer.from('left behind'), 'application/gzip')
+    await utimes(join(files.folder, path), at, at)
+    undo.push(() => files.store.remove([path]))
+    return path
+  }
+
+  const take = async (tenantId: string) =>
+    (
+      await takeBackup(servicesOf(database.worker, files.store), {
+        ...{ tenantId, backupType: 'manual', actor: SYSTEM },
+      })
+    ).backup
+
+  test('objects that no backup names, once they are older than a day, and only where one asks', async () => {
+    await take(ALPHA)
+    await leave(ALPHA, old)
+    await leave(ALPHA, new Date())
+
+    expect(await find('objects_orphaned')).toEqual([])
+    expect(await find('objects_orphaned', { withOrphans: true })).toEqual([
+      {
+        code: 'objects_orphaned',
+        severity: 'warning',
+        subject: files.store.url,
+        message: expect.stringMatching(/^1 objects \(11 bytes\) of tenant alpha /),
+        remedy: 'tenantkeep prune --orphans --tenant alpha',
+      },
+    ])
+  })
+
+  test('folders of which nobody can tell: of a tenant that the catalog does not know, without a summary', async () => {
+    await leave('nobody', old)
+    const backup = await take(ALPHA)
+    await leave(ALPHA, old)
+    const summary = join(files.folder, backup.summaryPath ?? '')
+    await rename(summary, `${summary}.aside`)
+    undo.push(() => rename(`${summary}.aside`, summary))
+
+    const findings = await find('objects_unclear', { withOrphans: true })
+
+    expect(findings.map(({ subject }) => subject)).toEqual([
+      `${files.store.url} tenant-backups/alpha/`,
+      `${files.store.url} tenant-backups/nobody/`,
+    ])
+    expect(findings[1]?.message).toMatch(/rebuild-catalog/)
+    expect(await find('objects_orphaned', { withOrphans: true })).toEqual([])
+  })
+
+  test('backups of a forgotten tenant that came back with an older copy of the catalog', async () => {
+    await take(BETA)
+    await database.superuser.query(
+      'create table public.older as select * from public.tenant_backups',
+    )
+    await forgetTenant(servicesOf(database.worker, files.store), {
+      tenantId: BETA,
+      confirmName: 'Beta Rentals',
+      isDryRun: false,
+      actor: SYSTEM,
+    })
+    expect(await find('forgotten_returned')).toEqual([])
+    await database.superuser.query(
+      `truncate public.tenant_backups, tenantkeep.forgotten_tenants cascade;
+       insert into public.tenant_backups select * from public.older; drop table public.older`,
+    )
+
+    expect(await find('forgotten_returned')).toMatchObject([
+      {
+        subject: BETA,
+        message: expect.stringMatching(/ 1 backups of this tenant, which was forgotten/),
+        remedy: 'tenantkeep prune --tenant beta',
+      },
+    ])
+    await database.superuser.query(
+      `delete from public.tenant_backups where organization_id = 'beta'`,
+    )
   })
 })
 

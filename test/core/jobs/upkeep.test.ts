@@ -1,4 +1,4 @@
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest'
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test, vi } from 'vitest'
 import { BackupError } from '../../../src/core/errors.ts'
 import { chainUpkeep } from '../../../src/core/jobs/chain-upkeep.ts'
 import { performUpkeep } from '../../../src/core/jobs/perform-upkeep.ts'
@@ -57,7 +57,8 @@ describe('a daily run that ends', () => {
 
     expect(first.upkeep).toMatchObject(NIGHTLY.map((task) => ({ task, status: 'running' })))
     expect([second.upkeep, third.upkeep]).toEqual([[], []])
-    expect(wakes).toBe(1)
+    // The second call wakes once more what the first may have woken in vain.
+    expect(wakes).toBe(2)
     expect(queued).toEqual(each('running'))
     expect(await readUpkeep()).toEqual(each('complete'))
   })
@@ -217,6 +218,21 @@ describe('a task of upkeep', () => {
 
     expect(turns).toBe(4)
     expect(run).toMatchObject({ status: 'complete', report: { done: 1 } })
+  })
+
+  test('that gets nothing done in a whole turn, again and again, fails in the end', async () => {
+    vi.useFakeTimers({ toFake: ['Date'] })
+    try {
+      const { turns, run } = await takeTurns(async () => {
+        vi.setSystemTime(Date.now() + 61_000)
+        return { ...NOTHING, left: 1 }
+      })
+
+      expect(turns).toBe(4)
+      expect(run).toMatchObject({ status: 'failed', error: { code: 'backup_timed_out' } })
+    } finally {
+      vi.useRealTimers()
+    }
   })
 
   test('that was settled meanwhile is not done again', async () => {

@@ -258,6 +258,31 @@ test('whatever the policy: pins, holds, use, another store, the window of a safe
   expect(decisions[2]?.reasons[0]?.message).toBe('ann@example.org pinned it: audit')
 })
 
+test('the window of a safety backup counts from when we made its row, whatever the time of its rows', () => {
+  const recorded = (at: string, recordedAt: string) =>
+    backup(at, { backupType: 'pre_restore', recordedAt: new Date(recordedAt) })
+
+  expect(
+    kept(
+      [
+        backup('2026-11-20T01:00Z'),
+        recorded('2026-10-01T01:00Z', '2026-11-01T01:00Z'),
+        recorded('2026-11-01T01:00Z', '2026-10-01T01:00Z'),
+      ],
+      facts({ last: 1 }),
+    ),
+  ).toEqual(['2026-11-20T01:00 newest_good last', '2026-10-01T01:00 safety_window'])
+})
+
+test('one whose row is dated in the future is kept, and is not the newest', () => {
+  const forged = backup('2026-11-19T01:00Z', { recordedAt: new Date('2026-11-22T01:00Z') })
+
+  expect(kept([backup('2026-11-18T01:00Z'), forged], facts({ last: 1 }))).toEqual([
+    '2026-11-18T01:00 newest_good last',
+    '2026-11-19T01:00 dated_in_future',
+  ])
+})
+
 test('while the newest is not known to be whole, or there is none, nothing goes', () => {
   const old = [
     backup('2020-01-01T01:00Z'),
@@ -295,6 +320,8 @@ test('a tenant that left: all stays for its days, then all goes but holds and wh
 test('a tenant that was forgotten: whatever is older goes, pins and all; what is newer begins anew', () => {
   const backups = [
     backup('2026-11-21T10:00Z'),
+    // Of the very moment: it was taken before, the lock says so.
+    backup('2026-11-21T09:00Z'),
     backup('2026-11-20T01:00Z', { pin: { isHold: false, by: 'ann', reason: 'mine' } }),
     backup('2026-11-19T01:00Z', { usedBy: 'restore under way' }),
   ]

@@ -100,6 +100,10 @@ test('nothing of the tenant is left in catalog or stores but ids and marks; the 
     `insert into tenantkeep.released_rows (restore_id, organization_id, schema_name, table_name, row_text)
      values (gen_random_uuid(), 'alpha', 'shop', 'accounts', 'released canary')`,
   )
+  await database.admin.query(
+    `update public.tenant_backups set row_falls = '[{"table": "shop.accounts", "rows": 1, "usual": 9}]'
+     where organization_id = 'alpha'`,
+  )
   expect(await everything()).toMatch(/row canary/)
   const betaPaths = (await pathsOf(services)).filter((path) => path.includes('/beta/'))
 
@@ -118,6 +122,14 @@ test('nothing of the tenant is left in catalog or stores but ids and marks; the 
   expect(await pathsOf(services)).toEqual(betaPaths)
   expect(await everything()).not.toMatch(/canary|Alpha Gases/)
   expect((await verifyBackup(services, beta?.id ?? '')).findings).toEqual([])
+  const { rows: counts } = await database.admin.query(
+    `select organization_id as id, bool_or(table_rows is not null or row_falls is not null) as counts
+     from public.tenant_backups group by 1 order by 1`,
+  )
+  expect(counts).toEqual([
+    { id: ALPHA, counts: false },
+    { id: BETA, counts: true },
+  ])
   const { rows } = await database.admin.query(
     `select status, details ->> 'objects' as objects, organization_id, organization_name, actor_label
      from public.backup_logs where backup_type = 'forget'`,

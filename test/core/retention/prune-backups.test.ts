@@ -320,6 +320,52 @@ test('a tenant that left keeps everything for its time, then goes whole, holds e
   }
 })
 
+test('a host that lists no tenant at all has lost something: no tenant is taken for gone', async () => {
+  await setSetting('retention', { last: 1 })
+  const [newest] = await takeAgedBackups(database, services, [1])
+  const [neighbour] = await takeAgedBackups(database, services, [1], BETA)
+  await database.admin.query(
+    `insert into tenantkeep.departed_tenants (tenant_id, noticed_at) values ('alpha', now() - interval '91 days')`,
+  )
+  await database.superuser.query(
+    `set session_replication_role = replica;
+     create table public.listed as select * from shop.tenants; delete from shop.tenants;
+     reset session_replication_role`,
+  )
+  const report = await prune().finally(() =>
+    database.superuser.query(
+      'insert into shop.tenants select * from public.listed; drop table public.listed',
+    ),
+  )
+
+  expect(report).toMatchObject({ done: 0, failed: 0, left: 0 })
+  expect(await Promise.all([newest, neighbour].map(statusOf))).toEqual(['complete', 'complete'])
+  const { rows } = await database.admin.query('select tenant_id from tenantkeep.departed_tenants')
+  expect(rows).toEqual([{ tenant_id: ALPHA }])
+})
+
+test('what only the one that is kept before it shares stays; summaries go first', async () => {
+  await setSetting('retention', { last: 1 })
+  const [pinned, between] = await takeAgedBackups(database, services, [50, 49])
+  await updateBackup(services, {
+    backupId: pinned?.id ?? '',
+    actor: OPERATOR,
+    pin: { reason: 'lawsuit' },
+  })
+  await database.admin.query(`
+    update shop.accounts set balance = balance + 1; update shop.entries set note = note || '.';
+    update shop.events set at = clock_timestamp()`)
+  await takeAgedBackups(database, services, [0])
+  const watched = new FaultyStore(store.store)
+
+  await prune({}, servicesOf(database.worker, watched))
+
+  expect(await Promise.all([pinned, between].map(statusOf))).toEqual(['complete', 'pruned'])
+  expect(await requireWhole()).toBe(2)
+  const removals = watched.calls.filter(({ method }) => method === 'remove')
+  expect(removals.map(({ path }) => path)).toEqual([between?.summaryPath])
+})
+
 test('rules that make no sense remove nothing and say so; a tenant may have its own', async () => {
   await takeAgedBackups(database, services, [50, 0])
   const [old] = await takeAgedBackups(database, services, [50, 0], BETA)

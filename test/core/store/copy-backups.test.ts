@@ -9,6 +9,8 @@ import { openBackup } from '../../../src/core/restore/open-backup.ts'
 import { DEFAULT_OPTIONS } from '../../../src/core/restore/restore-options.ts'
 import { restoreTenant } from '../../../src/core/restore/restore-tenant.ts'
 import { undoRestore } from '../../../src/core/restore/undo-restore.ts'
+import { forgetTenant } from '../../../src/core/retention/forget-tenant.ts'
+import { pruneBackups } from '../../../src/core/retention/prune-backups.ts'
 import type { Services } from '../../../src/core/services.ts'
 import { copyBackups, countDueCopies } from '../../../src/core/store/copy-backups.ts'
 import { openStore } from '../../../src/core/store/open-store.ts'
@@ -138,7 +140,7 @@ function down(place: Store): FaultyStore {
 
 test('every backup is copied once, what backups share once, and the journal says where they are', async () => {
   const backups = [await take(), await take(), await take(BETA)]
-  expect(await countDueCopies(services)).toBe(3)
+  expect(await countDueCopies({ catalog: database.worker, store: services.store })).toBe(3)
 
   const report = await copyNow()
   const again = await copyNow()
@@ -267,13 +269,35 @@ test('what is damaged and locked is left and said', async () => {
   ])
 })
 
+test('what a bucket locks outlives its tenant, with the day, and goes when it may', async () => {
+  copy = openS3('locked')
+  services = withPlaces(first.store, copy)
+  const backup = await take(BETA)
+  expect(await copyNow()).toMatchObject({ done: 1 })
+  const stored = server.countVersions('locked', 'all/tenant-backups/')
+  const input = { tenantId: BETA, actor: SYSTEM, isDryRun: false, confirmName: 'Beta Rentals' }
+
+  const report = await forgetTenant(services, input)
+
+  expect(await first.store.list('tenant-backups/')).toEqual([])
+  expect(report.locked).toEqual([
+    { store: copy.url, objects: stored, until: expect.stringMatching(/^20\d\d-/) },
+  ])
+  expect(await reload(backup)).toMatchObject({ status: 'pruned' })
+  server.endLocks('locked')
+  await database.superuser.query('update tenantkeep.doomed_objects set try_after = now()')
+  await pruneBackups(services, { actor: CRON, runId: null, until: new Date(Date.now() + 60_000) })
+  expect(server.countVersions('locked', 'all/tenant-backups/')).toBe(0)
+  await database.superuser.query('truncate tenantkeep.forgotten_tenants cascade')
+})
+
 test('two calls at once copy everything once', async () => {
   await take()
   await take(BETA)
   await Promise.all([copyNow(), copyNow(), copyNow()])
   await copyNow()
   expect(await journal()).toHaveLength(2)
-  expect(await countDueCopies(services)).toBe(0)
+  expect(await countDueCopies({ catalog: database.worker, store: services.store })).toBe(0)
 })
 
 test('nothing is copied while it is being removed', async () => {

@@ -1,6 +1,6 @@
-import { mkdtemp, rm } from 'node:fs/promises'
+import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
-import { join } from 'node:path'
+import { dirname, join } from 'node:path'
 import { pathToFileURL } from 'node:url'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { z } from 'zod'
@@ -78,6 +78,24 @@ test('ends with 1 and groups what it found by how bad it is, each with its remed
   expect(json.status).toBe(EXIT.failed)
   const document = Document.parse(JSON.parse(json.stdout))
   expect(document).toMatchObject({ success: false, errors: 1, warnings: 1 })
+})
+
+test('lists the store for objects that no backup names where --orphans asks for it', async () => {
+  const path = join(folder, 'tenant-backups/nobody/2026/11/01/lost.json.gz')
+  await mkdir(dirname(path), { recursive: true })
+  await writeFile(path, 'lost')
+  const [plain, asked] = await Promise.all([
+    runCli(['doctor', '--json'], env),
+    runCli(['doctor', '--json', '--orphans'], env),
+  ])
+  await rm(path)
+
+  const codes = [plain, asked].map(({ stdout }) =>
+    Document.parse(JSON.parse(stdout)).findings.map(({ code }) => code),
+  )
+  expect(codes[0]).not.toContain('objects_unclear')
+  expect(codes[1]).toContain('objects_unclear')
+  expect(asked.status).toBe(EXIT.done)
 })
 
 test('looks at the rest where the key or the store is not set', async () => {

@@ -1,5 +1,6 @@
 import { BackupError } from '../errors.ts'
 import type { Actor, Services } from '../services.ts'
+import { DirectoryStore } from '../store/directory-store.ts'
 import { isWithinReach, placesOf } from '../store/read-with-copy.ts'
 import type { Store } from '../store/store.ts'
 import type { Backup, BackupDamage } from './backup-record.ts'
@@ -86,7 +87,14 @@ export async function recordDamage(
 
 /** A folder that is not mounted, a bucket that is gone: then it is the store that somebody must look at. */
 async function requirePlace(place: Store, damage: readonly BackupDamage[]): Promise<void> {
-  if (damage.some(({ code }) => code === 'object_missing')) await place.check()
+  if (!damage.some(({ code }) => code === 'object_missing')) return
+  if (place instanceof DirectoryStore && (await place.isEmpty())) {
+    throw new BackupError(
+      'store_unavailable',
+      `The backup directory ${place.url} holds nothing at all. Is the disk mounted?`,
+    )
+  }
+  await place.check()
 }
 
 /**

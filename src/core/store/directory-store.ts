@@ -45,6 +45,16 @@ export class DirectoryStore implements Store {
     }
   }
 
+  /** Whether it holds nothing at all, like the folder on which a disk was to be mounted. */
+  async isEmpty(): Promise<boolean> {
+    try {
+      return (await readdir(this.#root)).length === 0
+    } catch (cause) {
+      if (isMissing(cause)) return true
+      throw this.#unavailable(cause, 'The backup directory cannot be read')
+    }
+  }
+
   async put(path: string, body: Buffer, _contentType: string, signal?: AbortSignal): Promise<void> {
     checkPath(path)
     signal?.throwIfAborted()

@@ -5,6 +5,7 @@ import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest'
 import type { Backup } from '../../../src/core/backup/backup-record.ts'
 import { exportBackup } from '../../../src/core/backup/export-backup.ts'
 import { loadSummary } from '../../../src/core/backup/load-summary.ts'
+import { recordDamage } from '../../../src/core/backup/record-damage.ts'
 import { takeBackup } from '../../../src/core/backup/take-backup.ts'
 import { verifyBackup } from '../../../src/core/backup/verify-backup.ts'
 import { verifyInRotation } from '../../../src/core/backup/verify-in-rotation.ts'
@@ -149,6 +150,10 @@ test('what was read counts towards the day, of damaged and broken-off ones too, 
   expect(report).toMatchObject({ done: 2, failed: 0, left: 0, details: { bytes: total } })
   expect(Number(rows[0]?.bytes)).toBe(total)
   expect(again).toMatchObject({ done: 0, left: 0, details: { bytes: 0 } })
+  for (const backup of backups) await age(backup, 30)
+  await setting(total + 1)
+  expect(await rotate()).toMatchObject({ done: 1, left: 0 })
+  expect(await rotate()).toMatchObject({ done: 0, left: 0 })
 })
 
 test('one who comes while another goes round does nothing, and a budget of 0 turns it off', async () => {
@@ -176,8 +181,11 @@ test('parts that several backups share are read once a round, and after its time
 test('damage is marked, told once in the journal, and others of the tenant are looked at next', async () => {
   const old = await take(ALPHA)
   const sharing = await take(ALPHA)
+  const neighbours = await take(BETA)
   await age(old, 30)
+  await age(neighbours, 20)
   const repair = await flip(store.folder, await partOf(old, 'shop.entries'))
+  await flip(store.folder, await partOf(neighbours, 'shop.entries'))
   const report = await rotate()
   const rows = await Promise.all([old, sharing].map(readRow))
   await database.superuser.query(
@@ -185,13 +193,16 @@ test('damage is marked, told once in the journal, and others of the tenant are l
   )
   await rotate()
   const journal = await readJournal()
+  const later = await readRow(old)
   await repair()
   const repaired = await verifyBackup(services, old.id)
 
   expect(report).toMatchObject({
-    failed: 2,
-    details: { damaged: [old.id, sharing.id], verified: 0 },
+    failed: 3,
+    // What shares objects with it does not wait for an older proof.
+    details: { damaged: [old.id, sharing.id, neighbours.id], verified: 0 },
   })
+  expect(later.damagedAt).toEqual(rows[0]?.damagedAt)
   for (const row of rows) {
     expect(row.damagedAt).not.toBeNull()
     expect(row.damage).toMatchObject([{ code: 'backup_damaged', table: 'shop.entries' }])
@@ -199,10 +210,11 @@ test('damage is marked, told once in the journal, and others of the tenant are l
   expect(journal).toEqual([
     { id: old.id, status: 'failed', code: 'backup_damaged' },
     { id: sharing.id, status: 'failed', code: 'backup_damaged' },
+    { id: neighbours.id, status: 'failed', code: 'backup_damaged' },
   ])
   expect(repaired.isIntact).toBe(true)
   expect(await readRow(old)).toMatchObject({ damagedAt: null, damage: null })
-  expect(await readJournal()).toHaveLength(3)
+  expect(await readJournal()).toHaveLength(4)
 })
 
 test('a damaged backup is refused by id, passed over by date, and makes the state damaged', async () => {
@@ -326,8 +338,10 @@ test.each(['restore', 'compare', 'export'])(
 test('a store out of reach, a folder that is gone and a key that is missing say nothing about a backup', async () => {
   const backup = await take(ALPHA)
   await age(backup, 30)
-  const down = new FaultyStore(store.store, { call: 1, method: 'get', how: 'error' })
+  for (const days of [12, 11, 10]) await age(await take(BETA), days)
+  const down = new FaultyStore(store.store, { call: 1, method: 'get', how: 'error', stays: true })
   const report = await rotate({ store: down })
+  const again = await rotate()
   const unknown = await verifyBackup({ ...services, signingKeys: otherKeys() }, backup.id)
   const elsewhere = await createTestStore()
   const wrong = await verifyBackup({ ...services, store: elsewhere.store }, backup.id)
@@ -336,13 +350,24 @@ test('a store out of reach, a folder that is gone and a key that is missing say 
 
   expect(report).toMatchObject({
     done: 0,
-    failed: 1,
-    details: { unreadable: [{ backup_id: backup.id, code: 'store_unavailable' }] },
+    failed: 3,
+    left: 1,
+    details: { unreadable: { length: 3, 0: { backup_id: backup.id, code: 'store_unavailable' } } },
   })
+  // Once a day each: the one that nobody asked for is left.
+  expect(again).toMatchObject({ done: 1, failed: 0, left: 0 })
   expect([unknown.isIntact, wrong.isIntact]).toEqual([false, false])
   await expect(verifyBackup(services, backup.id)).rejects.toMatchObject({
     code: 'store_unavailable',
   })
+  const damage = [{ code: 'object_missing', message: 'Gone.', table: null, path: null }]
+  const gone = new FaultyStore(store.store, { call: 1, method: 'check', how: 'error' })
+  // A folder that is gone, and the same made anew by whoever looked whether one can write there.
+  for (const place of [gone, store.store]) {
+    await expect(
+      recordDamage({ ...services, store: place }, backup, { damage, isRead: false }),
+    ).rejects.toMatchObject({ code: 'store_unavailable' })
+  }
   expect(await readRow(backup)).toMatchObject({ damagedAt: null, damage: null })
 })
 

@@ -1,3 +1,5 @@
+import { readFile } from 'node:fs/promises'
+import { join } from 'node:path'
 import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest'
 import { findBackup } from '../../../src/core/backup/backup-record.ts'
 import { takeBackup } from '../../../src/core/backup/take-backup.ts'
@@ -8,11 +10,13 @@ import { openBackup } from '../../../src/core/restore/open-backup.ts'
 import { type ForgetInput, forgetTenant } from '../../../src/core/retention/forget-tenant.ts'
 import { pruneBackups } from '../../../src/core/retention/prune-backups.ts'
 import type { Actor, Services } from '../../../src/core/services.ts'
+import { backupStamp, erasurePath } from '../../../src/core/store/object-path.ts'
 import { StoreWithCopy } from '../../../src/core/store/read-with-copy.ts'
 import { clearRetention, pathsOf, takeAgedBackups } from '../../support/aged-backups.ts'
 import {
   CRON,
   createTestStore,
+  otherKeys,
   SYSTEM,
   servicesOf,
   type TestStore,
@@ -197,6 +201,9 @@ test('a catalog from before brings nothing back: not to a restore, and prune tak
 
   await forgetTenant(both, FORGET)
   expect(await copy.store.list('tenant-backups/')).toEqual([])
+  for (const place of [store, copy]) {
+    expect(await place.store.list('tenant-erasures/alpha/')).toHaveLength(1)
+  }
   for (const [path, body] of saved) await copy.store.put(path, body, 'application/json')
   await database.superuser.query(
     `truncate public.tenant_backups, public.backup_logs, tenantkeep.runs, tenantkeep.forgotten_tenants cascade;
@@ -224,11 +231,19 @@ test('a mark that we did not sign proves nothing', async () => {
   const [backup] = await takeAgedBackups(database, services, [0])
   const other = servicesOf(database.worker, store.store)
   await forgetTenant(
-    { ...other, signingKeys: (await import('../../support/backup-services.ts')).otherKeys() },
+    { ...other, signingKeys: otherKeys() },
     { ...FORGET, tenantId: BETA, confirmName: 'Beta Rentals' },
   )
   const [forged] = await store.store.list('tenant-erasures/')
   expect(forged?.path).toContain('/beta/')
+  // The same with a day to come: it would take in whatever is taken now.
+  const at = new Date('2100-01-01T00:00:00.000Z')
+  const mark = JSON.parse(await readFile(join(store.folder, forged?.path ?? ''), 'utf8'))
+  await store.store.put(
+    erasurePath(BETA, backupStamp(at, mark.erasure_id)),
+    Buffer.from(JSON.stringify({ ...mark, forgotten_at: at.toISOString() })),
+    'application/json',
+  )
 
   const { backup: beta } = await takeBackup(services, {
     tenantId: BETA,

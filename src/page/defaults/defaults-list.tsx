@@ -96,7 +96,7 @@ export function DefaultsList(props: DefaultsListProps) {
                 <td className={classes.nameCell}>
                   <UnstyledButton className={classes.open} onClick={() => onOpen(table.name)}>
                     {nameTable(table.name)}
-                    <span className={shared.hidden}>, show its rows</span>
+                    <span className={shared.hidden}> (show its rows)</span>
                   </UnstyledButton>
                   {technicalName(table.name) !== null && (
                     <span className={classes.technical}>{table.name}</span>
@@ -163,7 +163,12 @@ function Versions({ services, defaults: { template }, isNarrow, announce }: Defa
         <Text fw={600}>Versions</Text>
         <Text size="sm" c="dimmed" maw="68ch">
           Every backup of the template is a version. On{' '}
-          <Anchor href={`?tenant=${encodeURIComponent(template.id)}`} inherit onClick={open}>
+          <Anchor
+            href={`?tenant=${encodeURIComponent(template.id)}`}
+            inherit
+            underline="always"
+            onClick={open}
+          >
             the page of the template
           </Anchor>{' '}
           they have their notes, and are compared with today and restored.

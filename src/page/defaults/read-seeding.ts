@@ -95,7 +95,8 @@ const SeedOutcome = z.pipe(
   }),
   z.transform((tenant) => ({
     id: tenant.organization_id,
-    name: tenant.organization_name ?? tenant.organization_id,
+    /** Its id where it has none, or an empty one. */
+    name: tenant.organization_name?.trim() || tenant.organization_id,
     status: tenant.status,
     error: tenant.error ?? null,
     result: tenant.result,

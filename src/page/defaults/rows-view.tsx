@@ -207,7 +207,7 @@ function OpenRow({ name, onClick }: { name: string; onClick: () => void }) {
   return (
     <UnstyledButton className={classes.open} onClick={onClick}>
       {name}
-      <span className={shared.hidden}>, edit this row</span>
+      <span className={shared.hidden}> (edit this row)</span>
     </UnstyledButton>
   )
 }

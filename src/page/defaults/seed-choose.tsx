@@ -66,7 +66,7 @@ export function SeedChoose({ draft, onChange, onNext, onClose, ...props }: SeedC
           />
           {draft.tables !== null && (
             <div className={restore.tablesBox}>
-              <div className={restore.tables}>
+              <div className={`${restore.tables} ${classes.ticks}`}>
                 {names.map((name) => (
                   <Checkbox
                     key={name}
@@ -145,7 +145,7 @@ function TenantTicks({
   }, [announce, found])
   const listed = (tenants.data?.rows ?? [])
     .filter(({ id }) => id !== defaults.template.id)
-    .map(({ id, name }) => ({ id, name: name ?? id }))
+    .map(({ id, name }) => ({ id, name: name === null || name.trim() === '' ? id : name }))
   const isTicked = (id: string) => draft.tenants.some((tenant) => tenant.id === id)
   const tick = (tenant: { id: string; name: string }, isOn: boolean) => {
     const others = draft.tenants.filter(({ id }) => id !== tenant.id)
@@ -184,7 +184,7 @@ function TenantTicks({
           {search === '' ? 'There is no tenant yet.' : `No tenant matches “${search}”.`}
         </Text>
       )}
-      <div className={restore.tables}>
+      <div className={`${restore.tables} ${classes.ticks}`}>
         {listed.map((tenant) => (
           <Checkbox
             key={tenant.id}

@@ -14,7 +14,6 @@ const TableClass = z.enum([
 export type TableClass = z.infer<typeof TableClass>
 
 const Severity = z.enum(['error', 'warning', 'notice'])
-type Severity = z.infer<typeof Severity>
 
 const ListedTable = z.pipe(
   z.object({

@@ -72,7 +72,7 @@ export function choicesOf({ allowed }: DefaultColumn): { value: string; label: s
 }
 
 /** Whether a field left empty means no value; of texts the empty one is a value of its own. */
-export function isEmptyNull(kind: FieldKind): boolean {
+function isEmptyNull(kind: FieldKind): boolean {
   return kind !== 'text'
 }
 

@@ -61,7 +61,6 @@ const SeededTable = z.object({
   cases: z.record(z.string(), count),
   warnings: z.array(z.string()),
 })
-export type SeededTable = z.infer<typeof SeededTable>
 
 const SeedResult = z.pipe(
   z.object({
@@ -83,7 +82,6 @@ const SeedResult = z.pipe(
     undoId: result.undo?.restore_id ?? null,
   })),
 )
-export type SeedResult = z.infer<typeof SeedResult>
 
 const SeedOutcome = z.pipe(
   z.object({
@@ -178,7 +176,7 @@ export function toSeedBody(request: SeedRequest): Record<string, unknown> {
 }
 
 /** A run of seedings, of its id or of the key that it was begun with. Throws `RequestFailed`. */
-export async function readSeedRun(
+async function readSeedRun(
   services: PageServices,
   which: { run_id: string } | { idempotency_key: string },
   signal?: AbortSignal,

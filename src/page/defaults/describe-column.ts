@@ -50,7 +50,7 @@ function isInstant(type: string, value: string): boolean {
 }
 
 /** Whether the times of a type are instants, which are edited in UTC. */
-export function hasZone(type: string): boolean {
+function hasZone(type: string): boolean {
   return type.endsWith('with time zone')
 }
 

@@ -74,7 +74,6 @@ export async function verifyInRotation(
         damaged_in_one_place: round.harmed,
         unreadable: round.unreadable,
         bytes: round.bytes,
-        bytes_per_day: budget,
       },
     }
   })

@@ -88,11 +88,19 @@ async function show(services: Services, { table: chosen }: DefaultsFlags): Promi
   const { template, tables } = await listDefaultTables(services)
   const title = `Defaults: ${printable(template.name ?? template.id)} (${template.id})`
   if (chosen === undefined) {
-    const rows = tables.map(({ name, rows: count, columns }) => [name, count, columns.length])
+    const rows = tables.map(({ name, rows: count, unreadable, columns }) => [
+      name,
+      count ?? `not readable: ${unreadable}`,
+      columns.length,
+    ])
     return {
       document: {
         template: { organization_id: template.id, organization_name: template.name },
-        tables: tables.map(({ name, rows: count }) => ({ name, rows: count })),
+        tables: tables.map(({ name, rows: count, unreadable }) => ({
+          name,
+          rows: count,
+          unreadable,
+        })),
       },
       text:
         rows.length === 0

@@ -41,8 +41,8 @@ export function describeDefaultTables({
   return {
     success: true,
     template: { organization_id: template.id, organization_name: template.name },
-    tables: tables.map(({ name, rows, columns }) => ({
-      ...{ name, rows },
+    tables: tables.map(({ name, rows, unreadable, columns }) => ({
+      ...{ name, rows, unreadable },
       columns: columns.map(describeColumn),
     })),
   }

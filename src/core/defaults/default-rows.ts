@@ -4,7 +4,7 @@
  */
 import { confineSession } from '../backup/read-snapshot.ts'
 import type { Connection, Queryable } from '../database/database.ts'
-import { sqlstateOf } from '../database/sqlstates.ts'
+import { hasSqlstate, sqlstateOf } from '../database/sqlstates.ts'
 import { BackupError } from '../errors.ts'
 import type { Actor, Services } from '../services.ts'
 import type { Column, ProtectedTable } from '../tables/protected-table.ts'
@@ -31,7 +31,10 @@ export interface DefaultColumn {
 
 export interface DefaultTable {
   name: string
-  rows: number
+  /** Null where it can't be read. */
+  rows: number | null
+  /** Why it can't be read; null where it can. */
+  unreadable: string | null
   columns: DefaultColumn[]
 }
 
@@ -68,17 +71,37 @@ export async function listDefaultTables(
   return withDefaults(services, async (session, { template, tables }) => {
     const listed: DefaultTable[] = []
     for (const { live, tenantColumn } of tables) {
-      const { rows } = await session.query<{ count: string }>(
-        `select count(*) ${live.from} where ${live.rowExpression}`,
-      )
       listed.push({
         name: live.label,
-        rows: Number(rows[0]?.count),
+        ...(await countRows(session, live)),
         columns: await describeColumns(session, live, tenantColumn),
       })
     }
     return { template, tables: listed }
   })
+}
+
+/** How many rows a table has, or why nobody can say: one that can't be read hides no other. */
+async function countRows(
+  session: Connection,
+  live: ProtectedTable,
+): Promise<Pick<DefaultTable, 'rows' | 'unreadable'>> {
+  await session.query('savepoint tenantkeep_count')
+  try {
+    const { rows } = await session.query<{ count: string }>(
+      `select count(*) ${live.from} where ${live.rowExpression}`,
+    )
+    await session.query('release savepoint tenantkeep_count')
+    return { rows: Number(rows[0]?.count), unreadable: null }
+  } catch (error) {
+    const state = sqlstateOf(error)
+    if (!hasSqlstate(error, 'syntaxOrAccess', 'lockNotAvailable')) throw error
+    await session.query('rollback to savepoint tenantkeep_count')
+    const unreadable = hasSqlstate(error, 'insufficientPrivilege')
+      ? 'the role tenantkeep_operator lacks the right to read it; `tenantkeep init` grants it again'
+      : `the database refuses to read it (${state}); \`tenantkeep doctor\` says what is wrong`
+    return { rows: null, unreadable }
+  }
 }
 
 /** Rows of one table in the order of their keys, a page at a time. Throws `invalid_request` for another table. */

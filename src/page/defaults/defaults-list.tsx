@@ -7,7 +7,7 @@ import { useBackupCreation } from '../backups/use-backup-creation.ts'
 import { ErrorNotice } from '../frame/error-notice.tsx'
 import { formatCount, formatPlural } from '../frame/format.ts'
 import { Icon } from '../frame/icons.tsx'
-import { EmptyList, ListTable } from '../frame/list-parts.tsx'
+import { EmptyList, ListTable, StatusBadge } from '../frame/list-parts.tsx'
 import { nameTable, technicalName } from '../frame/name-table.ts'
 import shared from '../frame/page.module.css'
 import { PartBoundary } from '../frame/part-boundary.tsx'
@@ -30,7 +30,7 @@ interface DefaultsListProps extends PanelProps {
 export function DefaultsList(props: DefaultsListProps) {
   const { services, defaults, isNarrow, onOpen, onSeed, isBack } = props
   const { template, tables } = defaults
-  const rows = tables.reduce((sum, table) => sum + table.rows, 0)
+  const rows = tables.reduce((sum, table) => sum + (table.rows ?? 0), 0)
   const heading = useRef<HTMLHeadingElement>(null)
   useEffect(() => {
     document.title = 'Defaults'
@@ -102,7 +102,16 @@ export function DefaultsList(props: DefaultsListProps) {
                     <span className={classes.technical}>{table.name}</span>
                   )}
                 </td>
-                <td className={shared.number}>{formatCount(table.rows)}</td>
+                {table.rows === null ? (
+                  <td className={classes.notReadable}>
+                    <StatusBadge words={{ word: 'Not readable', colour: 'red', icon: 'cross' }} />
+                    <Text size="xs" c="dimmed" mt={4}>
+                      {table.unreadable}
+                    </Text>
+                  </td>
+                ) : (
+                  <td className={shared.number}>{formatCount(table.rows)}</td>
+                )}
               </tr>
             ))}
           </ListTable>

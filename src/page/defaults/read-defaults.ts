@@ -49,7 +49,14 @@ export const DefaultRow = z.object({
 })
 export type DefaultRow = z.infer<typeof DefaultRow>
 
-const DefaultTable = z.object({ name: z.string(), rows: count, columns: z.array(DefaultColumn) })
+const DefaultTable = z.object({
+  name: z.string(),
+  /** Null where it can't be read. */
+  rows: z.nullable(count),
+  /** Why; null where it can be read. */
+  unreadable: z.nullable(z.string()),
+  columns: z.array(DefaultColumn),
+})
 export type DefaultTable = z.infer<typeof DefaultTable>
 
 const Defaults = z.pipe(

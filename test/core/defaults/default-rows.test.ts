@@ -72,6 +72,19 @@ test('lists the tables that take part, with rows counted and columns described f
   })
 })
 
+test('a table that can’t be read says why, and hides no other', async () => {
+  await database.admin.query('revoke select on public.locations from tenantkeep_operator')
+  const { tables } = await listDefaultTables(services)
+  await database.admin.query('grant select on public.locations to tenantkeep_operator')
+
+  const [locations] = tables.filter(({ name }) => name === 'locations')
+  expect(locations).toMatchObject({
+    rows: null,
+    unreadable: expect.stringContaining('tenantkeep init'),
+  })
+  expect(tables.filter(({ rows }) => rows !== null)).toHaveLength(5)
+})
+
 test('pages through the rows, and finds some by a part of a value', async () => {
   const first = await readDefaultRows(services, { table: 'gas_types', offset: 0, limit: 5 })
   const second = await readDefaultRows(services, { table: 'gas_types', offset: 5, limit: 5 })

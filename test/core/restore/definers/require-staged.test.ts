@@ -55,6 +55,10 @@ const CALLS: [string, (staged: string) => string][] = [
     (s) =>
       `find_unowned_children((select id from tenantkeep.ownership where table_name = 'entries'), ${s})`,
   ],
+  [
+    'find_owned_parents',
+    (s) => `find_owned_parents(${constraintOf('accounts_tenant_id_fkey')}, ${s})`,
+  ],
   ['release_rows', (s) => `release_rows('shop', 'accounts', ${s}, gen_random_uuid(), 'alpha')`],
   ['hold_references', (s) => `hold_references(${constraintOf('accounts_tenant_id_fkey')}, ${s})`],
   [
@@ -79,7 +83,7 @@ async function call(sql: string, stage: (staging: Staging) => Promise<unknown>):
   )
 }
 
-describe('every definer function of a restore', () => {
+describe('every definer function that reads staged rows', () => {
   it('is named here', async () => {
     const { rows } = await database.admin.query<{ name: string }>(
       `select p.proname as name from pg_proc p

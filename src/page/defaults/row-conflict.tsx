@@ -1,4 +1,4 @@
-import { Alert, Button, Code, Radio, Text } from '@mantine/core'
+import { Alert, Button, Radio, Text } from '@mantine/core'
 import { type RefObject, useRef, useState } from 'react'
 import { Icon } from '../frame/icons.tsx'
 import { Nothing } from '../frame/list-parts.tsx'
@@ -9,13 +9,12 @@ import { ViewHeading } from '../restore/restore-parts.tsx'
 import classes from './defaults.module.css'
 import { DefaultsFailure } from './defaults-failure.tsx'
 import { type Difference, describeReadOnly, firstSide, type Side } from './describe-column.ts'
-import type { DefaultRow, DefaultTable } from './read-defaults.ts'
+import type { DefaultTable } from './read-defaults.ts'
 
 interface RowConflictProps {
   heading: RefObject<HTMLHeadingElement | null>
   name: string
   table: DefaultTable
-  theirs: DefaultRow
   differences: readonly Difference[]
   isBusy: boolean
   failure: unknown
@@ -25,7 +24,7 @@ interface RowConflictProps {
 
 /** Two people edited one row: both versions beside each other, and whose counts, column by column. */
 export function RowConflict(props: RowConflictProps) {
-  const { heading, name, table, theirs, differences, isBusy, failure, onSave, onEdit } = props
+  const { heading, name, table, differences, isBusy, failure, onSave, onEdit } = props
   const [chosen, setChosen] = useState<Record<string, Side>>({})
   const [isChecked, setChecked] = useState(false)
   const list = useRef<HTMLDivElement>(null)
@@ -109,8 +108,7 @@ export function RowConflict(props: RowConflictProps) {
         })}
       </div>
       <Text size="xs" c="dimmed">
-        Columns that are not shown are the same in both. Version read now:{' '}
-        <Code>{theirs.version.slice(0, 8)}</Code>
+        Columns that are not shown are the same in both.
       </Text>
       <div className={restore.actions}>
         <Button variant="default" size="md" onClick={() => act(onEdit)}>

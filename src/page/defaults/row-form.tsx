@@ -145,7 +145,6 @@ export function RowForm(props: RowFormProps) {
         heading={heading}
         name={name}
         table={table}
-        theirs={theirs}
         differences={differences}
         isBusy={change.isPending}
         failure={change.error}

@@ -35,6 +35,8 @@ export default defineConfig({
           globalSetup: 'test/support/global-setup.ts',
           testTimeout: 60_000,
           hookTimeout: 120_000,
+          // As above: each file has a database of its own, and needs no modules of its own.
+          isolate: false,
         },
       },
       {

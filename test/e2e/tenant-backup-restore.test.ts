@@ -166,8 +166,8 @@ test('narrows the list down by text, kind, state and day, and keeps that in the 
 
   const day = page.getByRole('button', { name: /pinned$/ })
   await day.click()
+  await expect.poll(() => backupRows(page).count()).toBe(1)
   await see(backupRows(page).getByText('End of quarter'))
-  expect(await backupRows(page).count()).toBe(1)
   expect(await day.getAttribute('aria-pressed')).toBe('true')
   await page.getByRole('button', { name: 'Clear filters' }).click()
   await expect.poll(() => backupRows(page).count()).toBe(25)

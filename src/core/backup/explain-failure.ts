@@ -1,6 +1,6 @@
 import { DatabaseError } from 'pg'
 import { whyUnavailable } from '../database/connection-errors.ts'
-import { hasSqlstate } from '../database/sqlstates.ts'
+import { hasSqlstate, sqlstateOf } from '../database/sqlstates.ts'
 import { BackupError } from '../errors.ts'
 
 /**
@@ -47,4 +47,20 @@ export function explainFailure(error: unknown): BackupError {
     `The backup failed in a way that was not foreseen${state}. The log of this process has the details.`,
     { cause: error },
   )
+}
+
+/** What a backup would say of the same error, in the words of other work: «The restore …», «Nothing was restored.» */
+export function explainFailureOf(work: string, done: string, error: unknown): BackupError {
+  const { code, message, cause, details } = explainFailure(error)
+  const state = sqlstateOf(error)
+  const words: Partial<Record<typeof code, string>> = {
+    backup_timed_out: `The ${work} was not done within the time it was given, or the database ended one of its statements. Nothing was ${done}.`,
+    backup_cancelled: `The ${work} was cancelled before it was done. Nothing was ${done}.`,
+    internal: `The ${work} failed in a way that was not foreseen${state === undefined ? '' : ` (SQLSTATE ${state})`}. Nothing was ${done}. The log of this process has the details.`,
+  }
+  const isOwn = error instanceof BackupError && error.code === 'internal'
+  return new BackupError(code, isOwn ? message : (words[code] ?? message), {
+    cause,
+    ...(details === undefined ? {} : { details }),
+  })
 }

@@ -1,11 +1,10 @@
 import { randomUUID } from 'node:crypto'
 import { z } from 'zod'
 import { readBackupSettings } from '../backup/backup-settings.ts'
-import { explainFailure } from '../backup/explain-failure.ts'
+import { explainFailureOf } from '../backup/explain-failure.ts'
 import { confineSession, openSnapshot, tenantNotFound } from '../backup/read-snapshot.ts'
 import { copySafetyBackup, type SafetyBackup } from '../backup/take-safety-backup.ts'
 import type { Connection, Queryable } from '../database/database.ts'
-import { sqlstateOf } from '../database/sqlstates.ts'
 import { BackupError } from '../errors.ts'
 import {
   interruptible,
@@ -120,7 +119,7 @@ export async function seedTenant(services: Services, input: SeedInput): Promise<
     })
     return await windDown(work, signal)
   } catch (error) {
-    const failure = explainSeedFailure(error)
+    const failure = explainFailureOf('seeding', 'seeded', error)
     const done = isDryRun ? undefined : await recordFailed(services, attempt, failure)
     if (done !== undefined) return done
     throw failure
@@ -502,23 +501,6 @@ async function readTenantName(session: Queryable, tenantId: string): Promise<str
     [tenantId],
   )
   return rows[0]?.name ?? null
-}
-
-/** What a backup would say of the same error, in the words of a seeding. */
-function explainSeedFailure(error: unknown): BackupError {
-  const { code, message, cause, details } = explainFailure(error)
-  const state = sqlstateOf(error)
-  const words: Partial<Record<typeof code, string>> = {
-    backup_timed_out:
-      'The seeding was not done within the time it was given, or the database ended one of its statements. Nothing was seeded.',
-    backup_cancelled: 'The seeding was cancelled before it was done. Nothing was seeded.',
-    internal: `The seeding failed in a way that was not foreseen${state === undefined ? '' : ` (SQLSTATE ${state})`}. Nothing was seeded. The log of this process has the details.`,
-  }
-  const isOwn = error instanceof BackupError && error.code === 'internal'
-  return new BackupError(code, isOwn ? message : (words[code] ?? message), {
-    cause,
-    ...(details === undefined ? {} : { details }),
-  })
 }
 
 /** Returns the result where the seeding turns out to be committed and only the answer was lost. */

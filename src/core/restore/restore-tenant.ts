@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto'
 import { recordCrashes } from '../backup/backup-record.ts'
-import { explainFailure } from '../backup/explain-failure.ts'
+import { explainFailureOf } from '../backup/explain-failure.ts'
 import { confineSession } from '../backup/read-snapshot.ts'
 import type { SafetyBackup } from '../backup/take-safety-backup.ts'
 import type { Connection, Queryable } from '../database/database.ts'
@@ -175,7 +175,7 @@ async function attemptRestore(
     })
     return await windDown(work, signal)
   } catch (error) {
-    const failure = explainRestoreFailure(error)
+    const failure = explainFailureOf('restore', 'restored', error)
     const done = await recordFailed(services, attempt, failure)
     if (done !== undefined) return done
     throw failure
@@ -574,23 +574,6 @@ async function readTenantName(session: Queryable, { tenantId, source }: RestoreI
     [tenantId],
   )
   return rows[0] === undefined ? source.summary.organization_name : rows[0].name
-}
-
-/** What a backup would say of the same error, in the words of a restore. */
-function explainRestoreFailure(error: unknown): BackupError {
-  const { code, message, cause, details } = explainFailure(error)
-  const state = sqlstateOf(error)
-  const words: Partial<Record<typeof code, string>> = {
-    backup_timed_out:
-      'The restore was not done within the time it was given, or the database ended one of its statements. Nothing was restored.',
-    backup_cancelled: 'The restore was cancelled before it was done. Nothing was restored.',
-    internal: `The restore failed in a way that was not foreseen${state === undefined ? '' : ` (SQLSTATE ${state})`}. Nothing was restored. The log of this process has the details.`,
-  }
-  const isOwn = error instanceof BackupError && error.code === 'internal'
-  return new BackupError(code, isOwn ? message : (words[code] ?? message), {
-    cause,
-    ...(details === undefined ? {} : { details }),
-  })
 }
 
 /** Returns the result where the restore turns out to be committed and only the answer was lost. */

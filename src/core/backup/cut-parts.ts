@@ -9,6 +9,8 @@ import { BackupError } from '../errors.ts'
 
 /** Raw bytes of a part, framing included. A larger row is a part of its own. */
 const PART_BYTES = 8 * 1024 * 1024
+/** Most tables of most tenants are small: the memory of their one part grows with them. */
+const FIRST_BYTES = 64 * 1024
 
 const COMMA = 0x2c
 const OPEN = 0x5b
@@ -31,9 +33,12 @@ export interface PartLimits {
 export class PartBuffers {
   readonly #free: Buffer[] = []
 
-  take(size: number): Buffer {
-    const free = this.#free.pop()
-    return free?.length === size ? free : Buffer.allocUnsafeSlow(size)
+  /** Memory of at least that many bytes. */
+  take(leastBytes: number): Buffer {
+    const free = this.#free.find(({ length }) => length >= leastBytes)
+    if (free === undefined) return Buffer.allocUnsafeSlow(leastBytes)
+    this.#free.splice(this.#free.indexOf(free), 1)
+    return free
   }
 
   giveBack(buffer: Buffer): void {
@@ -67,7 +72,7 @@ export class PartCutter {
     this.#buffers = buffers
     this.#maxRowBytes = maxRowBytes
     this.#partBytes = partBytes
-    this.#buffer = buffers.take(partBytes)
+    this.#buffer = buffers.take(Math.min(FIRST_BYTES, partBytes))
   }
 
   /** Takes the next bytes; returns the parts that they filled. */
@@ -81,7 +86,9 @@ export class PartCutter {
       }
       const from = this.#used
       const room = this.#partBytes - CLOSE.length - from
-      const taken = chunk.copy(this.#buffer, from, offset, offset + room)
+      const taken = Math.min(room, chunk.length - offset)
+      this.#reserve(from + taken + CLOSE.length)
+      chunk.copy(this.#buffer, from, offset, offset + taken)
       this.#used += taken
       offset += taken
       this.#countLines(from)
@@ -111,6 +118,15 @@ export class PartCutter {
     this.#end = 2
     this.#used = 2
     return [this.#cut(this.#buffer)]
+  }
+
+  #reserve(bytes: number): void {
+    if (bytes <= this.#buffer.length) return
+    const doubled = Math.max(bytes, 2 * this.#buffer.length)
+    const grown = this.#buffers.take(Math.min(doubled, this.#partBytes))
+    this.#buffer.copy(grown, 0, 0, this.#used)
+    this.#buffers.giveBack(this.#buffer)
+    this.#buffer = grown
   }
 
   #countLines(from: number): void {

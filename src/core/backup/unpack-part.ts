@@ -10,6 +10,8 @@ const NEWLINE = 0x0a
 const OPEN = 0x5b
 const COMMA = 0x2c
 const BLANK = 0x20
+/** Memory is taken by such pieces, and for most parts one that is just large enough. */
+const INFLATE_CHUNK_BYTES = 1024 * 1024
 
 interface Inflated {
   buffer: Buffer
@@ -20,7 +22,9 @@ const inflateRawAsync = promisify(
   (stored: Buffer, maxOutputLength: number, done: (error: Error | null, out: Inflated) => void) => {
     // The types don't know that `info` changes what is called back with.
     const onEnd = done as unknown as (error: Error | null, result: Buffer) => void
-    inflateRaw(stored, { maxOutputLength, info: true, chunkSize: 1024 * 1024 }, onEnd)
+    // A piece that is filled to its last byte makes zlib take another.
+    const chunkSize = Math.min(maxOutputLength + 64, INFLATE_CHUNK_BYTES)
+    inflateRaw(stored, { maxOutputLength, info: true, chunkSize }, onEnd)
   },
 )
 

@@ -50,7 +50,8 @@ export async function writePart(
     return { ...same, rows, isUploaded: false }
   }
 
-  const stored = await gzipAsync(part.bytes, { level: gzipLevel, chunkSize: GZIP_CHUNK_BYTES })
+  const chunkSize = Math.min(rawBytes + 64, GZIP_CHUNK_BYTES)
+  const stored = await gzipAsync(part.bytes, { level: gzipLevel, chunkSize })
   part.release()
   const storedSha256 = hash('sha256', stored, 'hex')
   await interruptible(store.put(path, stored, 'application/gzip', signal), signal)

@@ -1,7 +1,7 @@
 import { hash, randomUUID } from 'node:crypto'
 import type { Backup } from '../backup/backup-record.ts'
 import { readBackupSettings } from '../backup/backup-settings.ts'
-import { PartBuffers, PartCutter } from '../backup/cut-parts.ts'
+import { PartBuffers, PartCutter, type RawPart } from '../backup/cut-parts.ts'
 import { explainFailure } from '../backup/explain-failure.ts'
 import { openSnapshot, type Snapshot } from '../backup/read-snapshot.ts'
 import { recordWhole } from '../backup/record-damage.ts'
@@ -158,6 +158,7 @@ class Trial {
   readonly #phases: DrillPhases = { staging: 0, comparing: 0, checking: 0, references: 0 }
   /** In the order of ownership. */
   readonly #tables = new Map<string, StagedTable>()
+  readonly #buffers = new PartBuffers()
 
   constructor(services: Services, connection: Connection, input: DrillInput) {
     this.#services = services
@@ -282,16 +283,19 @@ class Trial {
     // Where a column is another, or a key is computed and not loaded, there is nothing to compare byte by byte.
     if (backup.fingerprint !== snapshot.columnFingerprints.get(backup.name)) return
     if (shared.primaryKey.length !== live.primaryKey.length) return
-    const cutter = new PartCutter(backup.name, { maxRowBytes }, new PartBuffers())
+    const cutter = new PartCutter(backup.name, { maxRowBytes }, this.#buffers)
     const digests: string[] = []
-    const lines = this.#connection.copyOut(selectLines(shared, { relation: staged }))
-    for await (const chunk of interruptibleBytes(lines, this.#input.signal)) {
-      for (const part of cutter.push(chunk)) {
+    const digest = (parts: readonly RawPart[]) => {
+      for (const part of parts) {
         digests.push(hash('sha256', part.bytes, 'hex'))
         part.release()
       }
     }
-    for (const part of cutter.finish()) digests.push(hash('sha256', part.bytes, 'hex'))
+    const lines = this.#connection.copyOut(selectLines(shared, { relation: staged }))
+    for await (const chunk of interruptibleBytes(lines, this.#input.signal)) {
+      digest(cutter.push(chunk))
+    }
+    digest(cutter.finish())
     this.#tell('comparing', backup.name, backup.rows, backup.rows)
     const isSame =
       digests.length === backup.parts.length &&

@@ -96,14 +96,13 @@ function dropFetchTiming(response: ServerResponse): void {
 }
 
 /**
- * Two changes to how Netlify's bundler finds its modules. It brings TypeScript 5, but a package that it
- * uses is installed beside ours, version 7, which has another programming interface: loading it ends in
- * an error. And its tracer of packages has nothing to do here (src/local/trace-own-files.mjs).
+ * Three changes to how Netlify's emulator finds its modules. Its bundler brings TypeScript 5, but a package
+ * that it uses is installed beside ours, version 7, which has another programming interface: loading it ends
+ * in an error. And its bundler and the tracer of that do work here that is not needed (`STAND_INS`).
  */
 function adaptNetlifyBundler(): void {
   const bundler = createRequire(join(repository, 'node_modules', 'precinct', 'package.json'))
   const typescript = bundler.resolve('typescript')
-  const tracer = pathToFileURL(join(repository, 'src', 'local', 'trace-own-files.mjs')).href
   registerHooks({
     resolve: (specifier, context, next) => {
       const { parentURL = '' } = context
@@ -111,16 +110,29 @@ function adaptNetlifyBundler(): void {
         return next(typescript, context)
       }
       const resolved = next(specifier, context)
-      return specifier === '@vercel/nft' && parentURL.includes('/zip-it-and-ship-it/')
-        ? {
-            ...resolved,
-            url: `${tracer}?original=${encodeURIComponent(resolved.url)}`,
-            format: 'module',
-          }
-        : resolved
+      const standIn = STAND_INS.find(
+        ({ of, seenBy }) => of === specifier && parentURL.includes(`/${seenBy}/`),
+      )
+      if (standIn === undefined) return resolved
+      const url = pathToFileURL(join(repository, 'src', 'local', standIn.file)).href
+      return {
+        ...resolved,
+        url: `${url}?original=${encodeURIComponent(resolved.url)}`,
+        format: 'module',
+      }
     },
   })
 }
+
+/** Modules of ours that Netlify's emulator gets instead of what it asks for; each says why. */
+const STAND_INS = [
+  { of: '@vercel/nft', seenBy: 'zip-it-and-ship-it', file: 'trace-own-files.mjs' },
+  {
+    of: '@netlify/zip-it-and-ship-it',
+    seenBy: 'functions-dev',
+    file: 'bundle-what-changed.mjs',
+  },
+]
 
 function isServerPlugin(
   plugin: unknown,

@@ -1,11 +1,15 @@
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { defineConfig } from 'vitest/config'
+import { findMemoryFolder } from './support/memory-folder.ts'
 
 // Dates must not depend on where the tests run: a zone with an odd offset shows it. Before any worker starts.
 process.env.TZ = 'Asia/Kathmandu'
 // Processes that tests start load the same modules again and again: half of their time without this.
 process.env.NODE_COMPILE_CACHE ??= join(tmpdir(), 'tenantkeep-compile-cache')
+// What tests throw away is kept in memory; what the next run finds again is not.
+process.env.TENANTKEEP_LASTING_FOLDER ??= tmpdir()
+process.env.TMPDIR = findMemoryFolder() ?? tmpdir()
 
 export default defineConfig({
   root: join(import.meta.dirname, '..'),

@@ -2,6 +2,7 @@ import { chmod, mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { z } from 'zod'
+import { LEAST_ROWS } from '../../supabase/demo/plan-rows.ts'
 import { findFreePort } from './free-port.ts'
 import { loadDemo, protectDemo } from './load-demo.ts'
 import { pushMigrations, runSupabase } from './migrations.ts'
@@ -38,7 +39,7 @@ async function main(): Promise<void> {
     const adminUrl = postgres.url('postgres')
     const superuserUrl = postgres.url('supabase_admin')
     await createPlatformSchemas(superuserUrl)
-    await loadDemo({ adminUrl, superuserUrl, password: 'scratch' })
+    await loadDemo({ adminUrl, superuserUrl, password: 'scratch' }, LEAST_ROWS)
     const before = await readFindings(adminUrl)
     await pushMigrations(adminUrl)
     await protectDemo(adminUrl)

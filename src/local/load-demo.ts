@@ -23,8 +23,13 @@ export interface DemoTarget {
   password: string
 }
 
-/** Makes the demonstration application, its people and its rows, unless it is there. Whether it did. */
-export async function loadDemo({ adminUrl, superuserUrl, password }: DemoTarget): Promise<boolean> {
+/**
+ * Makes the demonstration application, its people and its rows, unless it is there. Whether it did.
+ */
+export async function loadDemo(
+  { adminUrl, superuserUrl, password }: DemoTarget,
+  largestTenantRows: number,
+): Promise<boolean> {
   const admin = connectDatabase({ url: adminUrl, dataSessions: 1 })
   const platform = connectDatabase({ url: superuserUrl, dataSessions: 1 })
   try {
@@ -38,7 +43,7 @@ export async function loadDemo({ adminUrl, superuserUrl, password }: DemoTarget)
     await platform.withConnection((session) =>
       createDemoLogins(session, listDemoPeople(DEMO_TENANTS), () => password),
     )
-    await admin.withConnection((session) => generateDemo(session))
+    await admin.withConnection((session) => generateDemo(session, { rows: largestTenantRows }))
     return true
   } finally {
     await Promise.all([admin.close(), platform.close()])

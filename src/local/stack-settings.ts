@@ -1,5 +1,6 @@
 import { join, resolve } from 'node:path'
 import { z } from 'zod'
+import { LEAST_ROWS } from '../../supabase/demo/plan-rows.ts'
 import { REPOSITORY } from './migrations.ts'
 
 const port = (byDefault: number) => z.coerce.number().int().min(1).max(65_535).default(byDefault)
@@ -11,6 +12,7 @@ const Variables = z.object({
   TENANTKEEP_DB_PORT: port(54322),
   TENANTKEEP_LOCAL_FOLDER: z.string().default(join(REPOSITORY, '.local')),
   TENANTKEEP_BUILT_PAGE: z.stringbool().default(false),
+  TENANTKEEP_DEMO_ROWS: z.coerce.number().int().min(LEAST_ROWS).default(15_000),
 })
 
 export interface StackSettings {
@@ -19,6 +21,8 @@ export interface StackSettings {
   folder: string
   /** Builds the page once instead of serving each of its files as it is: slower to start, quicker to open. */
   isPageBuilt: boolean
+  /** Rows of the demonstration's largest tenant, when it is loaded; the others have fewer in proportion. */
+  demoRows: number
 }
 
 export type PortName = 'app' | 'api' | 'database'
@@ -35,7 +39,7 @@ export function readStackSettings(env: Record<string, string | undefined>): Stac
   if (!read.success) {
     const names = [...new Set(read.error.issues.map((issue) => issue.path.join('.')))].join(', ')
     throw new Error(
-      `${names} makes no sense: ports are numbers between 1 and 65535, TENANTKEEP_BUILT_PAGE is true or false.`,
+      `${names} makes no sense: ports are numbers between 1 and 65535, TENANTKEEP_BUILT_PAGE is true or false, TENANTKEEP_DEMO_ROWS is ${LEAST_ROWS} or more.`,
     )
   }
   return {
@@ -46,5 +50,6 @@ export function readStackSettings(env: Record<string, string | undefined>): Stac
     },
     folder: resolve(read.data.TENANTKEEP_LOCAL_FOLDER),
     isPageBuilt: read.data.TENANTKEEP_BUILT_PAGE,
+    demoRows: read.data.TENANTKEEP_DEMO_ROWS,
   }
 }

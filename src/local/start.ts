@@ -105,7 +105,7 @@ async function main(): Promise<void> {
   if (hasDemo) {
     say('demonstration application, its tables under protection')
     const target = { adminUrl, superuserUrl, password: secrets.demoPassword }
-    await loadDemo(target)
+    await loadDemo(target, settings.demoRows)
     await loadDemoTemplate(adminUrl)
     await loadDemoOperator(target)
   }

@@ -47,11 +47,22 @@ async function findPackaged(): Promise<LaunchOptions | null> {
   // Drawing by an emulated graphics card takes most of a core.
   packaged.setGraphicsMode = false
   return {
-    executablePath: await packaged.executablePath(),
+    executablePath: await unpackWhereItLasts(() => packaged.executablePath()),
     args: [
       // In one process a second window, or closing one, hangs.
       ...packaged.args.filter((argument) => argument !== '--single-process'),
       '--disable-gpu',
     ],
+  }
+}
+
+/** The browser is unpacked once for all runs, and not into memory. */
+async function unpackWhereItLasts(unpack: () => Promise<string>): Promise<string> {
+  const { TMPDIR, TENANTKEEP_LASTING_FOLDER } = process.env
+  process.env.TMPDIR = TENANTKEEP_LASTING_FOLDER ?? TMPDIR
+  try {
+    return await unpack()
+  } finally {
+    process.env.TMPDIR = TMPDIR
   }
 }

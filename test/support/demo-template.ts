@@ -4,6 +4,9 @@ import { PLAIN_TEMPLATE, type TestCluster, urlOf } from './test-cluster.ts'
 
 const DEMO_TEMPLATE = 'tk_demo_template'
 
+/** Of the largest tenant: enough that a table of it has more than the thousand that the API answers with. */
+const DEMO_ROWS = 5_000
+
 /** All people of the demonstration sign in with it, in tests. */
 export const DEMO_PASSWORD = 'demo-password-of-tests'
 
@@ -26,11 +29,8 @@ export async function buildDemoTemplate(cluster: TestCluster): Promise<string> {
     await client.query(`drop database if exists ${DEMO_TEMPLATE} with (force)`)
     await client.query(`create database ${DEMO_TEMPLATE} template ${PLAIN_TEMPLATE} owner postgres`)
     const adminUrl = urlOf(cluster, 'postgres', DEMO_TEMPLATE)
-    await loadDemo({
-      adminUrl,
-      superuserUrl: urlOf(cluster, 'supabase_admin', DEMO_TEMPLATE),
-      password: DEMO_PASSWORD,
-    })
+    const superuserUrl = urlOf(cluster, 'supabase_admin', DEMO_TEMPLATE)
+    await loadDemo({ adminUrl, superuserUrl, password: DEMO_PASSWORD }, DEMO_ROWS)
     await protectDemo(adminUrl)
     await client.query(`alter database ${DEMO_TEMPLATE} is_template true`)
     return DEMO_TEMPLATE

@@ -52,7 +52,8 @@ export async function createPlatformSchemas(databaseUrl: string): Promise<void> 
 export async function startSupabaseApi(options: SupabaseApiOptions): Promise<SupabaseApi> {
   const app = await createApp(options)
   const serve = correctStorage((request) => app.fetch(request))
-  const server = createAdaptorServer({ fetch: serve }) as Server
+  // Otherwise it puts classes of its own in place of the process's Request and Response.
+  const server = createAdaptorServer({ fetch: serve, overrideGlobalObjects: false }) as Server
   server.listen(options.port, '127.0.0.1')
   await once(server, 'listening')
   const address = server.address()

@@ -35,6 +35,11 @@ afterAll(async () => {
 
 const clientWith = (key: string) => createClient(api.url, key, WITHOUT_SESSION)
 
+test('the classes of the process stay its own', () => {
+  // What the platform makes would be none of a class that was put in its place.
+  expect(Response.error()).toBeInstanceOf(Response)
+})
+
 describe('the emulated Storage', () => {
   const bucket = () => clientWith(KEYS.secret).storage.from('things')
 

@@ -1,3 +1,6 @@
+import { once } from 'node:events'
+import { createServer } from 'node:http'
+import { text } from 'node:stream/consumers'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { HttpResponse, http } from 'msw'
 import { setupServer } from 'msw/node'
@@ -88,6 +91,25 @@ function answer(how: () => Response | Promise<Response>): void {
 
 const backUp = (tenantId: string) =>
   takeBackup(services, { tenantId, backupType: 'manual', actor: SYSTEM })
+
+/** A webhook that takes what it is sent, and hangs up. */
+async function startDeafServer(): Promise<{ url: URL } & AsyncDisposable> {
+  const deaf = createServer(async (request) => {
+    received.push(JSON.parse(await text(request)))
+    request.socket.destroy()
+  })
+  deaf.listen(0, '127.0.0.1')
+  await once(deaf, 'listening')
+  const address = deaf.address()
+  const port = typeof address === 'object' ? address?.port : undefined
+  return {
+    url: new URL(`http://127.0.0.1:${port}/hook`),
+    async [Symbol.asyncDispose]() {
+      deaf.close()
+      await once(deaf, 'close')
+    },
+  }
+}
 
 /** As if so much time had passed since every backup of the tenant. */
 const age = (tenantId: string, hours: number) =>
@@ -216,9 +238,9 @@ test('a setting that makes no sense is said, and nobody is told that all is well
 })
 
 describe('a webhook that fails', () => {
-  test.each<[string, () => Response | Promise<Response>, boolean]>([
+  test.each<[string, 'hangs up' | (() => Response | Promise<Response>), boolean]>([
     ['with 500', () => new HttpResponse('no', { status: 500 }), false],
-    ['without an answer', () => HttpResponse.error(), true],
+    ['without an answer', 'hangs up', true],
     [
       'by sending us elsewhere',
       () => HttpResponse.redirect('https://elsewhere.example/', 307),
@@ -235,8 +257,10 @@ describe('a webhook that fails', () => {
         }),
       )
       await age(BETA, 30)
-      answer(how)
-      const failed = await monitor(services, { pingUrl: new URL(PING) })
+      await using deaf = await startDeafServer()
+      if (how !== 'hangs up') answer(how)
+      const alertWebhook = how === 'hangs up' ? deaf.url : services.alertWebhook
+      const failed = await monitor({ ...services, alertWebhook }, { pingUrl: new URL(PING) })
       answer(() => new HttpResponse('ok'))
       const next = await monitor(services)
       const last = await monitor(services)

@@ -1,4 +1,4 @@
-import { z } from 'zod'
+import * as z from 'zod'
 import { collectMetrics } from '../../src/core/watch/collect-metrics.ts'
 import { handle, TextBody } from '../../src/http/handle.ts'
 

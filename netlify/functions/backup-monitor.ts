@@ -1,4 +1,4 @@
-import { z } from 'zod'
+import * as z from 'zod'
 import { describeMonitor } from '../../src/core/watch/describe-monitor.ts'
 import { monitor } from '../../src/core/watch/monitor.ts'
 import { handle } from '../../src/http/handle.ts'

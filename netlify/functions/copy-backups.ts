@@ -1,4 +1,4 @@
-import { z } from 'zod'
+import * as z from 'zod'
 import { BackupError } from '../../src/core/errors.ts'
 import { placesOf } from '../../src/core/store/read-with-copy.ts'
 import { handle } from '../../src/http/handle.ts'

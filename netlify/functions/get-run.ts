@@ -1,4 +1,4 @@
-import { z } from 'zod'
+import * as z from 'zod'
 import { readEvents } from '../../src/core/jobs/record-events.ts'
 import { describeRestoreRun } from '../../src/core/jobs/report-restore.ts'
 import { reportRun, runNotFound } from '../../src/core/jobs/report-run.ts'

@@ -1,4 +1,4 @@
-import { z } from 'zod'
+import * as z from 'zod'
 import { listTables } from '../../src/core/tables/list-tables.ts'
 import { handle } from '../../src/http/handle.ts'
 import { describeTables } from '../../src/http/table-answers.ts'

@@ -1,4 +1,4 @@
-import { z } from 'zod'
+import * as z from 'zod'
 import { requireTenant } from '../../src/http/authorize.ts'
 import { trimmed } from '../../src/http/daily-answers.ts'
 import { handle } from '../../src/http/handle.ts'

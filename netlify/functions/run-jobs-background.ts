@@ -1,4 +1,4 @@
-import { z } from 'zod'
+import * as z from 'zod'
 import { DEFAULT_CONCURRENCY, workJobs } from '../../src/core/jobs/work-jobs.ts'
 import { handle } from '../../src/http/handle.ts'
 import { wakeBackground } from '../../src/http/wake-background.ts'

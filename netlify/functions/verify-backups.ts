@@ -1,4 +1,4 @@
-import { z } from 'zod'
+import * as z from 'zod'
 import { handle } from '../../src/http/handle.ts'
 import { callUpkeep } from '../../src/http/upkeep-answers.ts'
 

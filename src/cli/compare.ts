@@ -1,5 +1,5 @@
 import { type Command, InvalidArgumentError, Option } from 'commander'
-import { z } from 'zod'
+import * as z from 'zod'
 import type { Comparison, RowDifference } from '../core/compare/comparison.ts'
 import { listDifferences } from '../core/compare/comparison-record.ts'
 import {

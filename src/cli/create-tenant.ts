@@ -1,5 +1,5 @@
 import type { Command } from 'commander'
-import { z } from 'zod'
+import * as z from 'zod'
 import { SeedOptions } from '../core/defaults/seed-types.ts'
 import { BackupError } from '../core/errors.ts'
 import { createTenant } from '../core/tenants/create-tenant.ts'

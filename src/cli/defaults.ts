@@ -1,6 +1,6 @@
 import { readFile } from 'node:fs/promises'
 import { Argument, type Command, Option } from 'commander'
-import { z } from 'zod'
+import * as z from 'zod'
 import { listDefaultTables, readDefaultRows } from '../core/defaults/default-rows.ts'
 import { SeedDecision, SeedOptions, type SeedResult } from '../core/defaults/seed-types.ts'
 import { BackupError } from '../core/errors.ts'

@@ -1,5 +1,5 @@
 import { type Command, InvalidArgumentError, Option } from 'commander'
-import { z } from 'zod'
+import * as z from 'zod'
 import type { Backup } from '../core/backup/backup-record.ts'
 import { type ListBackupsInput, listBackups } from '../core/backup/list-backups.ts'
 import { backupDocument } from './describe-backup.ts'

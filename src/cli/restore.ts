@@ -1,7 +1,7 @@
 import { stat } from 'node:fs/promises'
 import { basename } from 'node:path'
 import { type Command, InvalidArgumentError, Option } from 'commander'
-import { z } from 'zod'
+import * as z from 'zod'
 import { readBackupSettings } from '../core/backup/backup-settings.ts'
 import { BackupError } from '../core/errors.ts'
 import type { BackupSource } from '../core/restore/backup-source.ts'

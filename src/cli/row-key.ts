@@ -1,4 +1,4 @@
-import { z } from 'zod'
+import * as z from 'zod'
 import { BackupError } from '../core/errors.ts'
 
 const Key = z.record(z.string(), z.string())

@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs'
 import { parseEnv } from 'node:util'
 import { type Command, InvalidArgumentError } from 'commander'
-import { z } from 'zod'
+import * as z from 'zod'
 import { sqlstateOf } from '../core/database/sqlstates.ts'
 import { BackupError, type ErrorCode } from '../core/errors.ts'
 import { EXIT, EXIT_HELP, type ExitStatus, exitStatusOf } from './exit-status.ts'

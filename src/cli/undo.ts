@@ -1,5 +1,5 @@
 import { type Command, InvalidArgumentError, Option } from 'commander'
-import { z } from 'zod'
+import * as z from 'zod'
 import { BackupError } from '../core/errors.ts'
 import { findRestore } from '../core/restore/restore-record.ts'
 import { addPlanFlags, type PlanFlags, restoreWithPlan } from './restore-with-plan.ts'

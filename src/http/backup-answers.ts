@@ -1,4 +1,4 @@
-import { z } from 'zod'
+import * as z from 'zod'
 import type { Backup } from '../core/backup/backup-record.ts'
 import { formatMegabytes } from '../core/jobs/report-run.ts'
 import type { RetentionDecision } from '../core/retention/decide-retention.ts'

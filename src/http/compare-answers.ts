@@ -1,4 +1,4 @@
-import { z } from 'zod'
+import * as z from 'zod'
 import type { CompareRun, DifferencePage } from '../core/compare/comparison-record.ts'
 import { listDifferences, readCompareRun } from '../core/compare/comparison-record.ts'
 import { reportComparison, reportDifference } from '../core/compare/report-comparison.ts'

@@ -1,4 +1,4 @@
-import { z } from 'zod'
+import * as z from 'zod'
 import { BackupError } from '../core/errors.ts'
 import type { RunReport } from '../core/jobs/report-run.ts'
 import { type Caller, onlyTenantOf } from './authorize.ts'

@@ -1,4 +1,4 @@
-import { z } from 'zod'
+import * as z from 'zod'
 import type { PausedTenant } from '../core/tenants/pause-tenant.ts'
 import { BackupNote, trimmed } from './daily-answers.ts'
 import type { Answer } from './handle.ts'

@@ -1,4 +1,4 @@
-import { z } from 'zod'
+import * as z from 'zod'
 import { previewPrune } from '../core/retention/preview-prune.ts'
 import { pruneBackups } from '../core/retention/prune-backups.ts'
 import { trimmed } from './daily-answers.ts'

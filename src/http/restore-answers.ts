@@ -1,4 +1,4 @@
-import { z } from 'zod'
+import * as z from 'zod'
 import type { Backup } from '../core/backup/backup-record.ts'
 import type { Queryable } from '../core/database/database.ts'
 import { BackupError } from '../core/errors.ts'

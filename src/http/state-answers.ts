@@ -1,4 +1,4 @@
-import { z } from 'zod'
+import * as z from 'zod'
 import type { Backup } from '../core/backup/backup-record.ts'
 import type { TenantPage } from '../core/tenants/list-tenant-states.ts'
 import type { LastRestore, TenantReport } from '../core/tenants/read-tenant-state.ts'

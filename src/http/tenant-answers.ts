@@ -1,4 +1,4 @@
-import { z } from 'zod'
+import * as z from 'zod'
 import type { Queryable } from '../core/database/database.ts'
 import { SeedOptions } from '../core/defaults/seed-types.ts'
 import { BackupError } from '../core/errors.ts'

@@ -1,7 +1,7 @@
 import { chmod, mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { z } from 'zod'
+import * as z from 'zod'
 import { LEAST_ROWS } from '../../supabase/demo/plan-rows.ts'
 import { findFreePort } from './free-port.ts'
 import { loadDemo, protectDemo } from './load-demo.ts'

@@ -1,4 +1,4 @@
-import { z } from 'zod'
+import * as z from 'zod'
 
 /**
  * Corrects the answers of the emulated Storage where they differ from the hosted service, so that

@@ -1,4 +1,4 @@
-import { z } from 'zod'
+import * as z from 'zod'
 import { connectDatabase } from '../core/database/connect-database.ts'
 
 const Answer = z.object({

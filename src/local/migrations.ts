@@ -3,7 +3,7 @@ import { readdir, readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
 import pg from 'pg'
-import { z } from 'zod'
+import * as z from 'zod'
 import { runScript } from './hosted-shape.ts'
 
 export const REPOSITORY = join(import.meta.dirname, '..', '..')

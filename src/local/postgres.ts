@@ -17,7 +17,7 @@ import { dirname, join } from 'node:path'
 import { pathToFileURL } from 'node:url'
 import { promisify } from 'node:util'
 import pg from 'pg'
-import { z } from 'zod'
+import * as z from 'zod'
 import { isProcess, signalProcess } from './processes.ts'
 
 /**

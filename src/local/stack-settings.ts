@@ -1,5 +1,5 @@
 import { join, resolve } from 'node:path'
-import { z } from 'zod'
+import * as z from 'zod'
 import { LEAST_ROWS } from '../../supabase/demo/plan-rows.ts'
 import { REPOSITORY } from './migrations.ts'
 

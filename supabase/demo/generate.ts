@@ -1,7 +1,7 @@
 import { readFile } from 'node:fs/promises'
 import { parseArgs } from 'node:util'
 import pg from 'pg'
-import { z } from 'zod'
+import * as z from 'zod'
 import type { Queryable } from '../../src/core/database/database.ts'
 import { createDemoUsers } from './create-demo-users.ts'
 import {

@@ -1,5 +1,5 @@
 import { once } from 'node:events'
-import { z } from 'zod'
+import * as z from 'zod'
 import { startSupabaseApi } from '../../src/local/supabase-api.ts'
 
 const Options = z.object({

@@ -1,7 +1,7 @@
 import { createHash, randomBytes } from 'node:crypto'
 import { chmod, lstat, mkdir, readdir, readFile, readlink, rm, writeFile } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
-import { z } from 'zod'
+import * as z from 'zod'
 import { connectDatabase } from '../../src/core/database/connect-database.ts'
 import type { Connection } from '../../src/core/database/database.ts'
 import { setWorkerPassword, workerUrl } from '../../src/core/tables/set-worker-password.ts'

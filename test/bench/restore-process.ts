@@ -1,6 +1,6 @@
 import { once } from 'node:events'
 import { readFile } from 'node:fs/promises'
-import { z } from 'zod'
+import * as z from 'zod'
 import { connectDatabase } from '../../src/core/database/connect-database.ts'
 import { openBackup } from '../../src/core/restore/open-backup.ts'
 import { DEFAULT_OPTIONS } from '../../src/core/restore/restore-options.ts'

@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { parentPort, workerData } from 'node:worker_threads'
-import { z } from 'zod'
+import * as z from 'zod'
 import { connectDatabase } from '../../src/core/database/connect-database.ts'
 
 /** Between two writes, in milliseconds: a busy application, not one that waits for nothing but us. */

@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { pathToFileURL } from 'node:url'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { z } from 'zod'
+import * as z from 'zod'
 import { EXIT } from '../../src/cli/exit-status.ts'
 import { createTestDatabase, type TestDatabase } from '../support/database.ts'
 import {

@@ -1,7 +1,7 @@
 import { existsSync } from 'node:fs'
 import { dirname, join, relative } from 'node:path'
 import { expect, test } from 'vitest'
-import { z } from 'zod'
+import * as z from 'zod'
 import { listDocuments, REPOSITORY, readAnchors, readFences, readText } from './read-docs.ts'
 
 const documents = listDocuments()

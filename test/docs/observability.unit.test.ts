@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest'
-import { z } from 'zod'
+import * as z from 'zod'
 import { METRICS, METRICS_PREFIX } from '../../src/core/watch/collect-metrics.ts'
 import { readTableRows, readText } from './read-docs.ts'
 

@@ -8,7 +8,7 @@ import { text } from 'node:stream/consumers'
 import { promisify } from 'node:util'
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
 import { parse } from 'yaml'
-import { z } from 'zod'
+import * as z from 'zod'
 import monitor from '../../netlify/functions/backup-monitor.ts'
 import daily from '../../netlify/functions/daily-tenant-backup.ts'
 import scheduledMonitor, {

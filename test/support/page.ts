@@ -3,7 +3,7 @@ import axe from 'axe-core'
 import pg from 'pg'
 import type { Browser, BrowserContext, Locator, Page } from 'playwright-core'
 import { expect } from 'vitest'
-import { z } from 'zod'
+import * as z from 'zod'
 import { launchBrowser } from './browser.ts'
 import { type LocalStack, startLocalStack } from './local-stack.ts'
 

@@ -1,4 +1,4 @@
-import { z } from 'zod'
+import * as z from 'zod'
 import { connectDatabase } from '../../src/core/database/connect-database.ts'
 import { forgetTenant } from '../../src/core/retention/forget-tenant.ts'
 import { pruneBackups } from '../../src/core/retention/prune-backups.ts'

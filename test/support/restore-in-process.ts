@@ -1,4 +1,4 @@
-import { z } from 'zod'
+import * as z from 'zod'
 import { connectDatabase } from '../../src/core/database/connect-database.ts'
 import { RunTask } from '../../src/core/jobs/restore-task.ts'
 import { runRestore } from '../../src/core/jobs/run-restore.ts'

@@ -1,4 +1,4 @@
-import { z } from 'zod'
+import * as z from 'zod'
 import { BACKUP_JSON, type Backup } from '../../src/core/backup/backup-record.ts'
 import { takeBackup } from '../../src/core/backup/take-backup.ts'
 import { BackupError } from '../../src/core/errors.ts'

@@ -1,4 +1,4 @@
-import { z } from 'zod'
+import * as z from 'zod'
 import { takeBackup } from '../../src/core/backup/take-backup.ts'
 import { connectDatabase } from '../../src/core/database/connect-database.ts'
 import { openStore } from '../../src/core/store/open-store.ts'

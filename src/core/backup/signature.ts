@@ -1,6 +1,6 @@
 import { createHmac, timingSafeEqual } from 'node:crypto'
 import canonicalize from 'canonicalize'
-import { z } from 'zod'
+import * as z from 'zod'
 import { BackupError } from '../errors.ts'
 
 /** A key that signs summaries; `id` says which one it was, so that keys can be changed. */

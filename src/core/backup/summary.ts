@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto'
-import { z } from 'zod'
+import * as z from 'zod'
 import { BackupError } from '../errors.ts'
 import { checkPath } from '../store/object-path.ts'
 import { checkSignature, isOurs, Signature, type SigningKeys, sign } from './signature.ts'

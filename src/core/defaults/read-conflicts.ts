@@ -1,5 +1,5 @@
 /** What a seeding says of each table and of each row that nobody decided about. */
-import { z } from 'zod'
+import * as z from 'zod'
 import type { Queryable } from '../database/database.ts'
 import { sampleRows } from '../restore/describe-plan.ts'
 import { ACTION, ROW } from '../restore/staged-table.ts'

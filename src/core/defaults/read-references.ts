@@ -1,5 +1,5 @@
 /** How rows of registered tables name each other: by foreign keys, and by edges of ownership that have none. */
-import { z } from 'zod'
+import * as z from 'zod'
 import type { Queryable } from '../database/database.ts'
 import type { ForeignKey } from '../restore/read-constraints.ts'
 

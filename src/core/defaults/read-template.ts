@@ -3,7 +3,7 @@
  * rows can be read the database lets nothing be written but temp tables: whatever our code does wrong, the
  * template stays as it is.
  */
-import { z } from 'zod'
+import * as z from 'zod'
 import { openSnapshot, requireCensus, type Snapshot } from '../backup/read-snapshot.ts'
 import type { Connection, Queryable } from '../database/database.ts'
 import { BackupError } from '../errors.ts'

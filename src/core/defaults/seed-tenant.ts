@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto'
-import { z } from 'zod'
+import * as z from 'zod'
 import { readBackupSettings } from '../backup/backup-settings.ts'
 import { explainFailureOf } from '../backup/explain-failure.ts'
 import { confineSession, openSnapshot, tenantNotFound } from '../backup/read-snapshot.ts'

@@ -1,5 +1,5 @@
 /** What a seeding is asked for and what it answers; docs/defaults.md has the words. */
-import { z } from 'zod'
+import * as z from 'zod'
 import type { BackupWarning } from '../backup/backup-record.ts'
 import type { RowSample } from '../restore/restore-result.ts'
 

@@ -1,4 +1,4 @@
-import { z } from 'zod'
+import * as z from 'zod'
 import { readBackupSettings } from '../backup/backup-settings.ts'
 import { readProofSettings } from '../backup/proof-settings.ts'
 import type { Queryable } from '../database/database.ts'

@@ -1,4 +1,4 @@
-import { z } from 'zod'
+import * as z from 'zod'
 import { RestoreOptions } from '../restore/restore-options.ts'
 
 const common = {

@@ -3,7 +3,7 @@
  * tenant came out, so that any number of processes settle one run, and whoever comes after a death goes on.
  */
 import { createHash } from 'node:crypto'
-import { z } from 'zod'
+import * as z from 'zod'
 import type { Database } from '../database/database.ts'
 import { hasSqlstate } from '../database/sqlstates.ts'
 import { SeedOptions, type SeedResult } from '../defaults/seed-types.ts'

@@ -1,4 +1,4 @@
-import { z } from 'zod'
+import * as z from 'zod'
 import type { Database, Queryable } from '../database/database.ts'
 import type { Actor } from '../services.ts'
 import type { JobQueue } from './queue.ts'

@@ -1,7 +1,7 @@
 import type { Dirent } from 'node:fs'
 import { readdir, readFile, realpath, stat } from 'node:fs/promises'
 import { basename, dirname, join } from 'node:path'
-import { z } from 'zod'
+import * as z from 'zod'
 import type { BackupWarning } from '../backup/backup-record.ts'
 import { BackupError } from '../errors.ts'
 import { throwIfInterrupted } from '../interruptible.ts'

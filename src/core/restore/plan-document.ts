@@ -1,7 +1,7 @@
 import { createHash, hash } from 'node:crypto'
 import { pipeline } from 'node:stream/promises'
 import { crc32, createGzip, createInflateRaw } from 'node:zlib'
-import { z } from 'zod'
+import * as z from 'zod'
 import { checkObject, readBounded } from '../backup/check-object.ts'
 import { checkSignature, Signature, sign } from '../backup/signature.ts'
 import { BackupError } from '../errors.ts'

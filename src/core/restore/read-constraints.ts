@@ -1,4 +1,4 @@
-import { z } from 'zod'
+import * as z from 'zod'
 import type { Queryable } from '../database/database.ts'
 
 /** What the live catalog says about the registered tables that a restore has to obey. Labels as in `ProtectedTable`. */

@@ -1,4 +1,4 @@
-import { z } from 'zod'
+import * as z from 'zod'
 
 /**
  * What a restore does where there is a choice. Every default is the safe one: the exact state of the backup,

@@ -1,4 +1,4 @@
-import { z } from 'zod'
+import * as z from 'zod'
 import { readBounded } from '../backup/check-object.ts'
 import { checkSignature, Signature, sign } from '../backup/signature.ts'
 import type { Queryable } from '../database/database.ts'

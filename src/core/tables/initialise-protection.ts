@@ -4,7 +4,7 @@
  * Nothing is written while a table is unsettled. Can be run again at any time: what is right is left
  * alone, and a run that was stopped goes on.
  */
-import { z } from 'zod'
+import * as z from 'zod'
 import type { Connection, Database } from '../database/database.ts'
 import { inTransaction } from '../database/in-transaction.ts'
 import { hasSqlstate } from '../database/sqlstates.ts'

@@ -2,7 +2,7 @@
  * What a person says about tables: in the answers file, by flags, and in earlier runs, which the registry
  * remembers. Flags win over the file, and the file over what was said before.
  */
-import { z } from 'zod'
+import * as z from 'zod'
 import type { Queryable } from '../database/database.ts'
 import { BackupError } from '../errors.ts'
 import type { HostTable } from './host-table.ts'

@@ -20,7 +20,7 @@ interface PauseDialogProps {
 /** Asks why the daily backups of a tenant are to stop, or whether they are to go on. */
 export default function PauseDialog({ isOpen, ...props }: PauseDialogProps) {
   const { tenant, action, onClose } = props
-  const name = tenant.name ?? tenant.id
+  const { name } = tenant
   return (
     <Modal
       opened={isOpen}

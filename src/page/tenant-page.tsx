@@ -50,10 +50,9 @@ export function TenantPage({ services, tenant }: { services: PageServices; tenan
   const [utc, setUtc] = useState(false)
   const [status, announce] = useState('')
   const heading = useRef<HTMLHeadingElement>(null)
-  const name = tenant.name ?? tenant.id
   const View = isViewName(view) ? VIEWS[view] : null
   const ownTitle = View === null && tab !== null ? TITLES[tab] : undefined
-  const title = ownTitle ?? `Backups of ${name}`
+  const title = ownTitle ?? `Backups of ${tenant.name}`
 
   useEffect(() => {
     // Chosen from a list that is gone now, which had the focus.
@@ -87,19 +86,13 @@ export function TenantPage({ services, tenant }: { services: PageServices; tenan
         <ZoneSwitch utc={utc} onChange={setUtc} />
       </div>
       {View === null ? (
-        <Overview
-          services={services}
-          tenant={tenant}
-          name={name}
-          isNarrow={isNarrow}
-          announce={announce}
-        />
+        <Overview services={services} tenant={tenant} isNarrow={isNarrow} announce={announce} />
       ) : (
         <PartBoundary key={view}>
           <Suspense fallback={<ViewSkeleton />}>
             <View
               services={services}
-              tenant={{ id: tenant.id, name }}
+              tenant={tenant}
               isNarrow={isNarrow}
               announce={announce}
               onClose={() => setSearchParams(NO_VIEW)}
@@ -144,13 +137,11 @@ const REFRESH_MS = 60_000
 function Overview({
   services,
   tenant,
-  name,
   isNarrow,
   announce,
 }: {
   services: PageServices
   tenant: Tenant
-  name: string
   isNarrow: boolean
   announce: ViewProps['announce']
 }) {
@@ -292,7 +283,7 @@ function Overview({
       </Tabs>
       {isOfTenant && (
         <Text size="xs" c="dimmed" mt="lg" maw="70ch">
-          A backup holds the rows of all tables of {name}. Files in Storage, such as uploaded
+          A backup holds the rows of all tables of {tenant.name}. Files in Storage, such as uploaded
           pictures and documents, are not part of it.
         </Text>
       )}
@@ -300,7 +291,7 @@ function Overview({
         <PartBoundary>
           <Suspense fallback={null}>
             <CreateBackupDialog
-              tenantName={name}
+              tenantName={tenant.name}
               isOpen={dialog === 'open'}
               onClose={closeDialog}
               onCreate={(request) => {

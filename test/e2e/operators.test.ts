@@ -14,6 +14,9 @@ import {
   takeScreenshots,
 } from '../support/page.ts'
 
+/** One whose name is blank. */
+const UNNAMED = 'a0000000-0000-4000-8000-000000000004'
+
 let bench: PageBench
 beforeAll(async () => {
   bench = await startPageBench()
@@ -23,6 +26,7 @@ beforeAll(async () => {
        created_at = now() - interval '31 hours' where organization_id = $1`,
     [late],
   )
+  await bench.query(`update public.organizations set name = ' ' where id = $1`, [UNNAMED])
   await bench.query(
     `with failed as (
        insert into public.tenant_backups (organization_id, organization_name, backup_type, status,
@@ -62,8 +66,16 @@ test('an operator sees every tenant, what needs attention first', async () => {
   expect(first).toContain('Overdue')
   expect(first).toContain('The storage could not be reached.')
   await see(page.getByText('5 tenants, 1 needs attention'))
+  const template = rows.filter({ hasText: 'Template' })
+  expect(await template.getByRole('link').getAttribute('href')).toBe(
+    `?tenant=${bench.env.DEMO_TEMPLATE_TENANT_ID}`,
+  )
+  expect(await rows.getByText('Template', { exact: true }).count()).toBe(1)
+  await see(page.getByRole('button', { name: `Pause… the backups of ${UNNAMED}` }))
   await expectAccessible(page)
   await takeScreenshots(page, 'tenants')
+  await page.getByRole('link', { name: UNNAMED }).click()
+  await see(heading(page, `Backups of ${UNNAMED}`))
 })
 
 test('searches, opens one by keyboard, reads its backups and history, and comes back', async () => {

@@ -7,6 +7,7 @@ import {
   RequestFailed,
   time,
 } from '../calls/call-function.ts'
+import { nameTenant } from '../frame/name-tenant.ts'
 
 /** Cases about which somebody can decide; docs/defaults.md says what they mean. */
 export const DECIDED_CASES = ['natural_key_taken', 'both_changed', 'edited', 'deleted'] as const
@@ -93,8 +94,7 @@ const SeedOutcome = z.pipe(
   }),
   z.transform((tenant) => ({
     id: tenant.organization_id,
-    /** Its id where it has none, or an empty one. */
-    name: tenant.organization_name?.trim() || tenant.organization_id,
+    name: nameTenant(tenant.organization_id, tenant.organization_name),
     status: tenant.status,
     error: tenant.error ?? null,
     result: tenant.result,

@@ -122,15 +122,11 @@ export function SeedChoose({ draft, onChange, onNext, onClose, ...props }: SeedC
 
 function TenantTicks({
   services,
-  defaults,
   isNarrow,
   announce,
   draft,
   onChange,
-}: Pick<
-  SeedChooseProps,
-  'services' | 'defaults' | 'isNarrow' | 'announce' | 'draft' | 'onChange'
->) {
+}: Pick<SeedChooseProps, 'services' | 'isNarrow' | 'announce' | 'draft' | 'onChange'>) {
   const [typed, setTyped] = useState('')
   const [page, setPage] = useState(1)
   const [search] = useDebouncedValue(typed.trim(), 300)
@@ -143,9 +139,7 @@ function TenantTicks({
   useEffect(() => {
     if (found !== undefined) announce(`${formatPlural(found, 'tenant')} found`)
   }, [announce, found])
-  const listed = (tenants.data?.rows ?? [])
-    .filter(({ id }) => id !== defaults.template.id)
-    .map(({ id, name }) => ({ id, name: name === null || name.trim() === '' ? id : name }))
+  const listed = (tenants.data?.rows ?? []).filter(({ isTemplate }) => !isTemplate)
   const isTicked = (id: string) => draft.tenants.some((tenant) => tenant.id === id)
   const tick = (tenant: { id: string; name: string }, isOn: boolean) => {
     const others = draft.tenants.filter(({ id }) => id !== tenant.id)
@@ -190,7 +184,9 @@ function TenantTicks({
             key={tenant.id}
             label={tenant.name}
             checked={isTicked(tenant.id)}
-            onChange={(event) => tick(tenant, event.currentTarget.checked)}
+            onChange={(event) =>
+              tick({ id: tenant.id, name: tenant.name }, event.currentTarget.checked)
+            }
           />
         ))}
       </div>

@@ -1,5 +1,6 @@
 import * as z from 'zod/mini'
 import { callFunction, check, count, type PageServices, time } from '../calls/call-function.ts'
+import { nameTenant } from '../frame/name-tenant.ts'
 import { Policy } from './describe-policy.ts'
 
 const PreviewedBackup = z.pipe(
@@ -40,7 +41,7 @@ const PreviewedTenant = z.pipe(
   }),
   z.transform((tenant) => ({
     id: tenant.organization_id,
-    name: tenant.organization_name ?? tenant.organization_id,
+    name: nameTenant(tenant.organization_id, tenant.organization_name),
     policy: tenant.policy,
     policySource: tenant.policy_from,
     /** Why nothing of it goes, although something might. */

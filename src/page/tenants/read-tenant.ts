@@ -1,7 +1,11 @@
 import * as z from 'zod/mini'
 import { callFunction, check, type PageServices, RequestFailed } from '../calls/call-function.ts'
+import { nameTenant } from '../frame/name-tenant.ts'
 
-const Tenant = z.object({ id: z.string(), name: z.nullable(z.string()) })
+const Tenant = z.pipe(
+  z.object({ id: z.string(), name: z.nullable(z.string()) }),
+  z.transform(({ id, name }) => ({ id, name: nameTenant(id, name) })),
+)
 export type Tenant = z.infer<typeof Tenant>
 
 /**

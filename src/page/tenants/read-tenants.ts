@@ -1,6 +1,7 @@
 import * as z from 'zod/mini'
 import { PAGE_SIZE } from '../backups/read-backups.ts'
 import { callFunction, check, count, type PageServices, time } from '../calls/call-function.ts'
+import { nameTenant } from '../frame/name-tenant.ts'
 import { StateCode } from '../state/read-state.ts'
 
 const ListedTenant = z.pipe(
@@ -22,7 +23,7 @@ const ListedTenant = z.pipe(
   }),
   z.transform((tenant) => ({
     id: tenant.organization_id,
-    name: tenant.organization_name,
+    name: nameTenant(tenant.organization_id, tenant.organization_name),
     /** It holds the defaults and is nobody's; it counts in no figure. */
     isTemplate: tenant.is_template,
     state: tenant.state,

@@ -1,4 +1,4 @@
-import { Anchor, Button, CloseButton, Group, Stack, Text, TextInput } from '@mantine/core'
+import { Anchor, Badge, Button, CloseButton, Group, Stack, Text, TextInput } from '@mantine/core'
 import { useDebouncedValue } from '@mantine/hooks'
 import { keepPreviousData, useQuery } from '@tanstack/react-query'
 import { lazy, type MouseEvent, type ReactNode, Suspense, useEffect, useState } from 'react'
@@ -305,12 +305,12 @@ function PauseButton({
       onClick={() => onAsk(tenant, action)}
     >
       {action === 'pause' ? 'Pause…' : 'Resume…'}
-      <span className={classes.hidden}> the backups of {name ?? id}</span>
+      <span className={classes.hidden}> the backups of {name}</span>
     </Button>
   )
 }
 
-/** A link, so that it can be opened beside this page too. */
+/** A link, so that it can be opened beside this page too; and whether it is the template. */
 function TenantLink({ tenant, onOpen }: { tenant: ListedTenant; onOpen: ListProps['onOpen'] }) {
   const open = (event: MouseEvent<HTMLAnchorElement>) => {
     if (event.metaKey || event.ctrlKey || event.shiftKey || event.altKey) return
@@ -318,15 +318,27 @@ function TenantLink({ tenant, onOpen }: { tenant: ListedTenant; onOpen: ListProp
     onOpen(tenant.id)
   }
   return (
-    <Anchor
-      href={`?tenant=${encodeURIComponent(tenant.id)}`}
-      onClick={open}
-      fw={600}
-      size="sm"
-      className={parts.name}
-    >
-      {tenant.name ?? tenant.id}
-    </Anchor>
+    <>
+      <Anchor
+        href={`?tenant=${encodeURIComponent(tenant.id)}`}
+        onClick={open}
+        fw={600}
+        size="sm"
+        className={parts.name}
+      >
+        {tenant.name}
+      </Anchor>
+      {tenant.isTemplate && (
+        <div className={parts.template}>
+          <Badge color="gray" leftSection={<Icon name="copy" size={13} />}>
+            Template
+          </Badge>
+          <Text span size="xs" c="dimmed">
+            holds the defaults, counts in no figure
+          </Text>
+        </div>
+      )}
+    </>
   )
 }
 

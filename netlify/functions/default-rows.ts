@@ -39,7 +39,10 @@ export default handle({
       }
       case 'insert':
         return answerChange(
-          await insertDefaultRow(services, { ...input, note: input.note ?? null, actor }),
+          await insertDefaultRow(services, {
+            ...{ ...input, note: input.note ?? null, actor },
+            idempotencyKey: input.idempotency_key,
+          }),
           input.values,
           requestId,
         )

@@ -1,4 +1,4 @@
-import { z } from 'zod'
+import * as z from 'zod'
 import type {
   DefaultChange,
   DefaultColumn,
@@ -25,7 +25,14 @@ export const DefaultRowsInput = z.discriminatedUnion('action', [
     cursor: z.int().min(0).default(0),
     limit: z.int().min(1).max(200).default(50),
   }),
-  z.strictObject({ action: z.literal('insert'), table, values, note }),
+  z.strictObject({
+    action: z.literal('insert'),
+    table,
+    values,
+    note,
+    /** The same key adds a row once, however often it is sent. */
+    idempotency_key: trimmed(200).optional(),
+  }),
   z.strictObject({ action: z.literal('save'), table, key, version: trimmed(100), values, note }),
   z.strictObject({ action: z.literal('delete'), table, key, version: trimmed(100), note }),
 ])

@@ -48,7 +48,10 @@ export interface DefaultRow {
   values: Record<string, string | null>
 }
 
-/** What came of a change: the row as it is now (null once it is deleted), and whether somebody else was first. */
+/**
+ * What came of a change: the row as it is now (null once it is deleted, or where an earlier request with the same
+ * key had added it), and whether somebody else was first.
+ */
 export interface DefaultChange {
   isSaved: boolean
   row: DefaultRow | null
@@ -144,10 +147,13 @@ export interface ChangeInput {
   note?: string | null
 }
 
-/** Adds a row. Throws `invalid_request` with the columns that are wrong. */
+/** Adds a row, once for each key of a request. Throws `invalid_request` with the columns that are wrong. */
 export async function insertDefaultRow(
   services: Services,
-  { values, ...input }: ChangeInput & { values: DefaultValues },
+  {
+    values,
+    ...input
+  }: ChangeInput & { values: DefaultValues; idempotencyKey?: string | undefined },
 ): Promise<DefaultChange> {
   return change(services, input, 'insert', values, async (session, table) => {
     const { live, tenantColumn } = table
@@ -221,7 +227,7 @@ type Chosen = Defaults['tables'][number] & Pick<Defaults, 'template'>
 /** One change in one transaction, with its journal row; under the tenant's lock, so that no restore or seeding sees half. */
 async function change(
   services: Services,
-  { actor, table, note }: ChangeInput,
+  { actor, table, note, idempotencyKey }: ChangeInput & { idempotencyKey?: string | undefined },
   action: Action,
   values: DefaultValues,
   work: (session: Connection, table: Chosen) => Promise<DefaultChange>,
@@ -236,7 +242,7 @@ async function change(
       try {
         changed = await work(session, chosen)
       } catch (error) {
-        throw explainRefusal(chosen.live, error)
+        throw explainRefusal(chosen.live, action, error)
       }
       if (!changed.isSaved) return changed
       await session.query('reset role')
@@ -251,19 +257,44 @@ async function change(
           actor.kind,
           actor.id,
           actor.label,
-          JSON.stringify({ table, action, columns: Object.keys(values) }),
+          JSON.stringify({
+            ...{ table, action, columns: Object.keys(values) },
+            ...(idempotencyKey === undefined ? {} : { idempotency_key: idempotencyKey }),
+          }),
         ],
       )
       return changed
     },
-    { isReadOnly: false },
+    {
+      isReadOnly: false,
+      findDone: async (session, { template }) =>
+        idempotencyKey !== undefined && (await isAdded(session, template.id, idempotencyKey))
+          ? { isSaved: true, row: null }
+          : null,
+    },
   )
+}
+
+/** Whether a request with this key added its row; whoever lost the answer asks again. */
+async function isAdded(session: Connection, templateId: string, key: string): Promise<boolean> {
+  const { rowCount } = await session.query(
+    `select from public.backup_logs
+     where organization_id = $1 and backup_type = 'defaults' and details ->> 'idempotency_key' = $2`,
+    [templateId, key],
+  )
+  return rowCount === 1
+}
+
+interface Use<T> {
+  isReadOnly?: boolean
+  /** What an earlier request did already; asked by ourselves, before the session is the tenant's. */
+  findDone?: (session: Connection, defaults: Defaults) => Promise<T | null>
 }
 
 async function withDefaults<T>(
   { tenants }: Services,
   use: (session: Connection, defaults: Defaults) => Promise<T>,
-  { isReadOnly = true }: { isReadOnly?: boolean } = {},
+  { isReadOnly = true, findDone }: Use<T> = {},
 ): Promise<T> {
   const template = await requireTemplateTenant(tenants.catalog)
   const seeded = await tenants.catalog.query<{ label: string; tenantColumn: string | null }>(
@@ -281,6 +312,11 @@ async function withDefaults<T>(
     await session.query(
       `begin isolation level read committed ${isReadOnly ? 'read only' : 'read write'}; set local lock_timeout = '5s'`,
     )
+    const done = (await findDone?.(session, { template, tables })) ?? null
+    if (done !== null) {
+      await session.query('commit')
+      return done
+    }
     await confineSession(session, template.id, { isolation: 'read committed', isReadOnly })
     const result = await use(session, { template, tables })
     await session.query('commit')
@@ -470,7 +506,7 @@ function valueText(live: ProtectedTable, name: string): string {
     : `p.${quoteIdentifier(name)}`
 }
 
-function explainRefusal(live: ProtectedTable, error: unknown): unknown {
+function explainRefusal(live: ProtectedTable, action: Action, error: unknown): unknown {
   const state = sqlstateOf(error)
   if (error instanceof BackupError || state === undefined) return error
   if (!/^(22|23|42501|44|P0)/.test(state)) return error
@@ -480,7 +516,10 @@ function explainRefusal(live: ProtectedTable, error: unknown): unknown {
       : null
   const words: Record<string, string> = {
     '23505': 'another row has this value already',
-    '23503': 'it refers to a row that is not there, or another row refers to it',
+    '23503':
+      action === 'delete'
+        ? `rows of ${nameReferrer(error) ?? 'another table'} refer to it`
+        : 'it refers to a row that is not there, or another row refers to it',
     '23502': 'a column needs a value',
     '23514': 'a check of the table does not hold',
     '42501': 'a trigger or policy asks for what the role tenantkeep_operator lacks',
@@ -490,4 +529,11 @@ function explainRefusal(live: ProtectedTable, error: unknown): unknown {
     `The database refuses this row of ${live.label}${constraint === null ? '' : ` (${constraint})`}: ${words[state] ?? `it does not meet what the table asks of its rows (${state})`}. Nothing was written.`,
     { cause: error, details: { constraint, state } },
   )
+}
+
+/** The table whose reference was broken, as the database names it. */
+function nameReferrer(error: unknown): string | null {
+  return error instanceof Error && 'table' in error && typeof error.table === 'string'
+    ? error.table
+    : null
 }

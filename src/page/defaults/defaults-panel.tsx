@@ -141,7 +141,7 @@ function Parts(props: PanelProps & { defaults: Defaults; viewer: string }) {
           kept?.table === table.name &&
           kept.row?.version === row?.version &&
           JSON.stringify(kept.row?.key) === JSON.stringify(row?.key)
-        if (!isSame || !hasTyped(kept)) keep(place, { table: table.name, row, typed: {}, note: '' })
+        if (!isSame || !hasTyped(kept)) keep(place, { ...NO_DRAFT, table: table.name, row })
         setSearchParams({ show: 'row' })
       }}
     />
@@ -177,4 +177,4 @@ function Row(
   )
 }
 
-const NO_DRAFT: RowDraft = { table: '', row: null, typed: {}, note: '' }
+const NO_DRAFT: RowDraft = { table: '', row: null, typed: {}, note: '', tried: null }

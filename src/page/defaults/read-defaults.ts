@@ -7,6 +7,7 @@ import {
   type PageServices,
   RequestFailed,
 } from '../calls/call-function.ts'
+import { nameTenant } from '../frame/name-tenant.ts'
 
 const DefaultColumn = z.pipe(
   z.object({
@@ -70,7 +71,7 @@ const Defaults = z.pipe(
   z.transform(({ template, tables }) => ({
     template: {
       id: template.organization_id,
-      name: template.organization_name ?? template.organization_id,
+      name: nameTenant(template.organization_id, template.organization_name),
     },
     tables,
   })),
@@ -128,7 +129,8 @@ export type RowChange =
   | { isSaved: false; current: DefaultRow | null }
 
 export type RowRequest =
-  | { action: 'insert'; table: string; values: Values; note?: string }
+  /** The same key adds a row once. */
+  | { action: 'insert'; table: string; values: Values; note?: string; idempotency_key: string }
   | {
       action: 'save'
       table: string
@@ -137,7 +139,7 @@ export type RowRequest =
       values: Values
       note?: string
     }
-  | { action: 'delete'; table: string; key: Record<string, string>; version: string }
+  | { action: 'delete'; table: string; key: Record<string, string>; version: string; note?: string }
 
 /** Adds, saves or deletes a row. Throws `RequestFailed`; see `readBadColumns`. */
 export async function changeRow(services: PageServices, request: RowRequest): Promise<RowChange> {

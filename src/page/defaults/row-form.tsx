@@ -42,6 +42,8 @@ export const RowDraft = z.object({
   row: z.nullable(DefaultRow),
   typed: z.record(z.string(), z.nullable(z.string())),
   note: z.string(),
+  /** The last try to add it: the same again goes under the same key, so that a lost answer doubles nothing. */
+  tried: z.nullable(z.object({ body: z.string(), key: z.string() })),
 })
 export type RowDraft = z.infer<typeof RowDraft>
 
@@ -68,6 +70,7 @@ export function RowForm(props: RowFormProps) {
   const name = row === null ? '' : nameRow(row, template.id)
   const what = isNew ? `New row of ${nameTable(table.name)}` : `${name} in ${nameTable(table.name)}`
   const heading = useHeading(what, theirs === null ? 'form' : 'conflict')
+  const note = draft.note.trim() === '' ? {} : { note: draft.note.trim() }
   const noteFault =
     draft.note.trim().length > MAX_NOTE
       ? `The note must be ${formatCount(MAX_NOTE)} characters or fewer`
@@ -123,9 +126,12 @@ export function RowForm(props: RowFormProps) {
     }
     if (noteFault !== null) return
     setFaults({})
-    const note = draft.note.trim() === '' ? {} : { note: draft.note.trim() }
     if (from === null) {
-      change.mutate({ action: 'insert', table: table.name, values: typed, ...note })
+      const body = JSON.stringify([typed, note])
+      const key = draft.tried?.body === body ? draft.tried.key : crypto.randomUUID()
+      onDraft({ tried: { body, key } })
+      const request = { action: 'insert', table: table.name, values: typed, ...note } as const
+      change.mutate({ ...request, idempotency_key: key })
       return
     }
     const values = findChanges(typed, from.values)
@@ -189,7 +195,7 @@ export function RowForm(props: RowFormProps) {
       {change.isError && (
         <DefaultsFailure
           error={change.error}
-          what={isNew ? 'The row was not added' : 'The row was not saved'}
+          what={`The row was not ${isNew ? 'added' : change.variables.action === 'delete' ? 'deleted' : 'saved'}`}
           isBadInput={isBad}
         />
       )}
@@ -236,7 +242,7 @@ export function RowForm(props: RowFormProps) {
               variant="default"
               size="md"
               className={restore.actionsStart ?? ''}
-              onClick={() => setAsking(true)}
+              onClick={() => noteFault === null && setAsking(true)}
             >
               Delete…
             </Button>
@@ -260,7 +266,7 @@ export function RowForm(props: RowFormProps) {
           onDelete={() => {
             setAsking(false)
             const { key, version } = row
-            change.mutate({ action: 'delete', table: table.name, key, version })
+            change.mutate({ action: 'delete', table: table.name, key, version, ...note })
           }}
         />
       )}
@@ -342,8 +348,9 @@ function DeleteDialog({
     >
       <div className={restore.foot}>
         <Text size="sm">
-          New tenants no longer get it. Tenants that have a copy keep theirs. A version of the
-          defaults from before brings the row back.
+          New tenants no longer get it. Tenants that have a copy keep theirs. Rows of the template
+          that belong to it, such as the lines of an order, may go with it. A version of the
+          defaults from before brings them back.
         </Text>
         <div className={restore.actions}>
           <Button variant="default" size="md" onClick={onCancel} data-autofocus>

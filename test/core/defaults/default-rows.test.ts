@@ -148,6 +148,19 @@ test('adds a row under the template, changes its key, and deletes it', async () 
   await expect(find('NEW-2')).rejects.toThrow()
 })
 
+test('adds a row once for each key of a request', async () => {
+  const yard = { actor: SYSTEM, table: 'locations', values: { name: 'Yard of the retry' } }
+  const first = await insertDefaultRow(services, { ...yard, idempotencyKey: 'one' })
+  const again = await insertDefaultRow(services, { ...yard, idempotencyKey: 'one' })
+  const other = await insertDefaultRow(services, { ...yard, idempotencyKey: 'two' })
+
+  expect(first.row?.label).toBe('Yard of the retry')
+  expect(again).toEqual({ isSaved: true, row: null })
+  expect(other.row?.key).not.toEqual(first.row?.key)
+  const search = { table: 'locations', offset: 0, limit: 5, search: 'of the retry' }
+  expect(await readDefaultRows(services, search)).toMatchObject({ total: 2 })
+})
+
 test('takes arrays, json and intervals as Postgres writes them, and gives them back the same', async () => {
   const { rows } = await readDefaultRows(services, { table: 'locations', offset: 0, limit: 1 })
   const [yard] = rows

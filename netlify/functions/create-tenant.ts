@@ -11,6 +11,7 @@ export default handle({
   name: 'create-tenant',
   methods: ['POST'],
   input: CreateTenantInput,
+  journal: 'create_tenant',
   allow: ['cron', 'operator', 'user'],
   async run({ services, caller, input }) {
     const { columns, tables, rows, manual_rows, decisions } = input

@@ -19,6 +19,7 @@ export default handle({
   name: 'offboard-tenant',
   methods: ['POST'],
   input: OffboardInput,
+  journal: 'offboard',
   allow: ['cron', 'operator', 'user'],
   canStream: true,
   async run({ services, caller, input, startedAt, tell }) {

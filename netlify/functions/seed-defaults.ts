@@ -1,4 +1,3 @@
-import { BackupError } from '../../src/core/errors.ts'
 import { describeSeedProgress, runSeeding } from '../../src/core/jobs/run-seed.ts'
 import { recordingRefusal } from '../../src/core/tenants/record-refusal.ts'
 import { handle } from '../../src/http/handle.ts'
@@ -20,6 +19,7 @@ export default handle({
   name: 'seed-defaults',
   methods: ['POST'],
   input: SeedInput,
+  journal: 'seed_defaults',
   allow: ['cron', 'operator', 'user'],
   canStream: true,
   async run({ services, environment, caller, input, startedAt, tell }) {
@@ -32,7 +32,8 @@ export default handle({
       note: input.note ?? null,
       scope: describeScope(input),
     }
-    const run = await recordingRefusal(catalog, attempt, isRefusal, async () => {
+    // What a tenant's seeding ends with is in the journal already; this is what keeps it from beginning.
+    const run = await recordingRefusal(catalog, attempt, async () => {
       requireMaySeed(caller, input)
       return runSeeding(services, {
         actor: caller.actor,
@@ -48,8 +49,3 @@ export default handle({
     return answerSeed(caller, run)
   },
 })
-
-/** What a tenant's seeding ends with is in the journal already; this is what keeps it from beginning. */
-function isRefusal(error: unknown): error is BackupError {
-  return error instanceof BackupError && error.status < 500
-}

@@ -4,9 +4,11 @@ import type { Logger } from 'pino'
 import type { z } from 'zod'
 import { BackupError } from '../core/errors.ts'
 import type { Services } from '../core/services.ts'
+import type { AttemptType } from '../core/tenants/record-refusal.ts'
 import { type Caller, type CallerKind, identify, readCaller } from './authorize.ts'
 import { type Environment, readEnvironment } from './environment.ts'
 import { readInput } from './read-input.ts'
+import { journalRefusedInput } from './refused-input.ts'
 import { getLogger, getServices, requireCurrentSchema } from './services.ts'
 import { streamAnswer, wantsLines } from './stream-answer.ts'
 
@@ -51,6 +53,8 @@ export interface Endpoint<Input> {
   ownToken?: (environment: Environment) => string | undefined
   /** `?secret=` counts here where `CRON_SECRET_IN_QUERY=allow`. */
   mayUseSecretInQuery?: boolean
+  /** Every attempt is in the journal: as this, also where the input is refused. */
+  journal?: AttemptType
   /** With `Accept: application/x-ndjson` it answers line by line, progress first. */
   canStream?: boolean
   run(call: Call<Input>): Promise<Answer>
@@ -149,8 +153,13 @@ async function answerRequest<Input>(
       ownToken: endpoint.ownToken?.(environment),
     })
     context.callerKind = identity.kind
-    const input = await readInput(request, endpoint.input)
     const services = getServices(environment)
+    const { journal } = endpoint
+    const input = await readInput(
+      request,
+      endpoint.input,
+      journal && ((refused) => journalRefusedInput(services, identity, journal, refused)),
+    )
     await requireCurrentSchema(services)
     const caller = await readCaller(services.tenants.catalog, identity)
     log.info({ caller: caller.kind, user_id: caller.actor.id }, 'called')

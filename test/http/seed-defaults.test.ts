@@ -199,11 +199,48 @@ describe('seed-defaults', () => {
   test('names tenants that are not there, and never seeds the template', async () => {
     const unknown = await ask(seedDefaults, { organization_ids: [randomUUID()] })
     const template = await ask(seedDefaults, { organization_ids: [TEMPLATE] })
-    const nobody = await ask(seedDefaults, {})
+    const nobody = await ask(seedDefaults, { note: 'to whom?' })
 
     expect(unknown.json.error.code).toBe('tenant_not_found')
     expect(template.json.error.code).toBe('invalid_request')
     expect(nobody.json.error.code).toBe('invalid_request')
+    expect((await journal('seed_defaults')).at(-1)).toMatchObject({
+      ...{ error_code: 'invalid_request', actor_kind: 'operator', note: 'to whom?' },
+      scope: { fields: ['organization_ids'], unknown_fields: 0 },
+    })
+  })
+
+  test('input that makes no sense is in the journal by the names of our fields alone', async () => {
+    const row = 'canary of a refused row'
+    const owner = await site.tokenOf('owner')
+    const before = (await journal('seed_defaults')).length
+    await ask(seedDefaults, { manual_rows: { notes: [row] }, mode: row, [row]: row, note: [row] })
+    await call(seedDefaults, { token: owner, text: `{"note": "${row}` })
+    await call(seedDefaults, { token: 'no such secret', body: { mode: row } })
+    await ask(createTenant, { columns: row, dry_run: row, note: 'for Delta' })
+    await ask(offboard, { organization_id: 7, reason: ['gone'] }, site.env.CRON_SECRET)
+
+    const seeded = (await journal('seed_defaults')).slice(before)
+    const created = (await journal('create_tenant')).slice(-1)
+    const gone = (await journal('offboard')).slice(-1)
+    expect(seeded).toMatchObject([
+      {
+        ...{ status: 'failed', error_code: 'invalid_request', actor_kind: 'operator', note: null },
+        scope: { fields: ['manual_rows', 'mode', 'note'], unknown_fields: 1 },
+      },
+      { actor_kind: 'user', note: null, scope: { fields: [], unknown_fields: 0 } },
+    ])
+    expect(created).toMatchObject([
+      { note: 'for Delta', scope: { fields: ['columns', 'dry_run'], unknown_fields: 0 } },
+    ])
+    expect(gone).toMatchObject([
+      { actor_kind: 'cron', scope: { fields: ['organization_id', 'reason'], unknown_fields: 0 } },
+    ])
+    const { rows } = await site.database.admin.query(
+      'select from public.backup_logs l where l::text like $1',
+      [`%${row}%`],
+    )
+    expect(rows).toEqual([])
   })
 })
 
@@ -235,8 +272,12 @@ describe('create-tenant and offboard-tenant', () => {
     expect(unconfirmed.json.error.code).toBe('invalid_request')
     expect(gone.status, JSON.stringify(gone.json)).toBe(200)
     expect(await topicsOf(id)).toEqual([])
-    expect((await journal('create_tenant')).map(({ status }) => status)).toEqual(['complete'])
-    expect((await journal('offboard')).map(({ status }) => status)).toEqual(['failed', 'complete'])
+    const named = async (type: string) =>
+      (await journal(type)).filter(
+        ({ note, organization_id: of }) => of === id || note === body.note,
+      )
+    expect((await named('create_tenant')).map(({ status }) => status)).toEqual(['complete'])
+    expect((await named('offboard')).map(({ status }) => status)).toEqual(['failed', 'complete'])
   })
 
   test('nobody but operators may, and the attempt is in the journal', async () => {

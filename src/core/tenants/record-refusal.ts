@@ -1,28 +1,27 @@
 import type { Queryable } from '../database/database.ts'
-import type { BackupError } from '../errors.ts'
+import { BackupError } from '../errors.ts'
 import type { Actor } from '../services.ts'
 
 /** An attempt at the defaults or at a tenant as a whole, as the journal names it. */
 export type AttemptType = 'seed_defaults' | 'create_tenant' | 'offboard' | 'defaults'
 
+interface Refusal {
+  type: AttemptType
+  actor: Actor
+  /** Null where it was about several tenants, or whoever asked may not act for any. */
+  tenantId: string | null
+  tenantName?: string | null
+  runId?: string | null
+  note?: string | null
+  scope: object
+  error: BackupError
+}
+
 /**
  * Puts an attempt into the journal that was refused before anything was done: who, what about, why. `scope`
  * holds names of tables, ids and counts, never a value of a row.
  */
-export async function recordRefusal(
-  catalog: Queryable,
-  given: {
-    type: AttemptType
-    actor: Actor
-    /** Null where it was about several tenants, or whoever asked may not act for any. */
-    tenantId: string | null
-    tenantName?: string | null
-    runId?: string | null
-    note?: string | null
-    scope: object
-    error: BackupError
-  },
-): Promise<void> {
+export async function recordRefusal(catalog: Queryable, given: Refusal): Promise<void> {
   const { actor, error } = given
   await catalog.query(
     `insert into public.backup_logs (backup_type, status, completed_at, organization_id, organization_name,
@@ -44,17 +43,18 @@ export async function recordRefusal(
   )
 }
 
-/** Does the work, and records it where it is refused with one of our own errors. Throws what the work throws. */
+/** Does the work, and records it where it is refused (no failure of ours). Throws what the work throws. */
 export async function recordingRefusal<T>(
   catalog: Queryable,
-  given: Omit<Parameters<typeof recordRefusal>[1], 'error'>,
-  isRefusal: (error: unknown) => error is BackupError,
+  given: Omit<Refusal, 'error'>,
   work: () => Promise<T>,
 ): Promise<T> {
   try {
     return await work()
   } catch (error) {
-    if (isRefusal(error)) await recordRefusal(catalog, { ...given, error })
+    if (error instanceof BackupError && error.status < 500) {
+      await recordRefusal(catalog, { ...given, error })
+    }
     throw error
   }
 }

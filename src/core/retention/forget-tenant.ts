@@ -13,7 +13,7 @@ import { findTenant } from '../tenants/find-tenant.ts'
 import { listTenants } from '../tenants/list-tenants.ts'
 import { lockCopies, lockTenant } from '../tenants/lock-tenant.ts'
 import { announceSoon } from '../watch/announce.ts'
-import { blankTenant } from './blank-tenant.ts'
+import { blankTenant, removeTenantSettings } from './blank-tenant.ts'
 import {
   type DoomedObject,
   doomObjects,
@@ -47,7 +47,8 @@ export interface ForgetReport extends RemainingObjects {
 
 /**
  * Erases every backup of one tenant, with its plans, rows kept aside, comparisons, names and notes, in catalog
- * and every place. Can be called again after a death: it goes on. A dry run says what would go. Throws
+ * and every place, and what is remembered of its seedings; of one that the application has no more also its pause
+ * and its rules. Can be called again after a death: it goes on. A dry run says what would go. Throws
  * `tenant_not_found`, `tenant_held` while an operator holds a backup, `not_allowed` where the name that was
  * typed is another one, `tenant_busy`.
  */
@@ -85,9 +86,13 @@ export async function forgetTenant(services: Services, input: ForgetInput): Prom
     await interruptible(recordCrashes(catalog, tenantId), signal)
     await interruptible(recordRestoreCrashes(catalog, tenantId), signal)
     const found = await findAll(services, tenantId, signal)
-    if (found.backupIds.length > 0 || found.isNews) {
-      await inTransaction(session, () => recordErasure(session, { ...input, found }))
-    }
+    await inTransaction(session, async () => {
+      const isNews = found.backupIds.length > 0 || found.isNews
+      if (isNews) await recordErasure(session, { ...input, found })
+      else await blankTenant(session, tenantId, await readClock(session))
+      // A host that lists nobody at all has lost something, and no tenant has left it.
+      if (hostTenants.length > 0 && !isInHost) await removeTenantSettings(session, tenantId)
+    })
     const remaining = await removeDoomed(services, tenantId, signal)
     return { ...known, isDryRun: false, ...countOf(found), holds: [], ...remaining }
   }
@@ -184,6 +189,13 @@ async function findAll(
   }
 }
 
+async function readClock(session: Connection): Promise<Date> {
+  const { rows } = await session.query<{ now: string }>(
+    `select to_char(clock_timestamp() at time zone 'utc', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"') as now`,
+  )
+  return new Date(rows[0]?.now ?? Number.NaN)
+}
+
 /** From its commit on nothing of the tenant is offered or kept; a hold that came just now wins. */
 async function recordErasure(
   session: Connection,
@@ -201,10 +213,7 @@ async function recordErasure(
     )
   }
   const erasureId = randomUUID()
-  const { rows: clock } = await session.query<{ now: string }>(
-    `select to_char(clock_timestamp() at time zone 'utc', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"') as now`,
-  )
-  const forgottenAt = new Date(clock[0]?.now ?? Number.NaN)
+  const forgottenAt = await readClock(session)
   await blankTenant(session, tenantId, forgottenAt)
   await session.query(
     `with gone as (

@@ -57,26 +57,34 @@ afterAll(async () => {
   await copy?.remove()
 })
 
-/** Every text in our tables, but for the journal of the erasure itself. */
-async function everything(): Promise<string> {
-  const tables = [
-    'public.tenant_backups',
-    'public.backup_logs',
-    'tenantkeep.runs',
-    'tenantkeep.run_tenants',
-    'tenantkeep.run_events',
-    'tenantkeep.comparison_rows',
-    'tenantkeep.released_rows',
-    'tenantkeep.alerts',
-    'tenantkeep_jobs.job',
-    'tenantkeep.drills',
-  ]
-  const found = await Promise.all(
-    tables.map((table) =>
-      database.superuser.query<{ row: string }>(`select t::text as row from ${table} t`),
-    ),
+/** All tables of ours that may hold something of a tenant, from the catalog. */
+async function readOurTables(): Promise<{ table: string; isOfTenants: boolean }[]> {
+  const { rows } = await database.superuser.query<{ table: string; isOfTenants: boolean }>(
+    `select c.oid::regclass::text as table, exists (
+       select from pg_attribute a where a.attrelid = c.oid and not a.attisdropped and a.attname in (
+         'tenant_id', 'tenant_ids', 'organization_id', 'run_id', 'restore_id', 'backup_id', 'journal_id')
+     ) as "isOfTenants"
+     from pg_class c join pg_namespace n on n.oid = c.relnamespace
+     where c.relkind = 'r' and (n.nspname in ('tenantkeep', 'tenantkeep_jobs')
+       or n.nspname = 'public' and c.relname in ('tenant_backups', 'backup_logs'))
+     order by 1`,
   )
-  return found.flatMap(({ rows }) => rows.map(({ row }) => row)).join('\n')
+  return rows
+}
+
+/** The rows of a table as texts. */
+async function rowsOf(table: string): Promise<string[]> {
+  const { rows } = await database.superuser.query<{ row: string }>(
+    `select t::text as row from ${table} t`,
+  )
+  return rows.map(({ row }) => row)
+}
+
+/** Every text in our tables. */
+async function everything(): Promise<string> {
+  const texts: string[] = []
+  for (const { table } of await readOurTables()) texts.push(...(await rowsOf(table)))
+  return texts.join('\n')
 }
 
 test('nothing of the tenant is left in catalog or stores but ids and marks; the neighbour keeps all', async () => {
@@ -157,6 +165,100 @@ test('nothing of the tenant is left in catalog or stores but ids and marks; the 
   })
   const source = await openBackup(services, anew)
   expect(source.backupId).toBe(anew.id)
+})
+
+test('what any table of ours holds of a tenant goes, but for the journal; what is set for it goes when it left', async () => {
+  const [backup] = await takeAgedBackups(database, services, [0])
+  await takeAgedBackups(database, services, [0], BETA)
+  const { rows: runs } = await database.superuser.query<{ id: string }>(
+    `insert into tenantkeep.runs (kind, status, finished_at, actor_kind, actor_label, tenant_ids)
+     select 'seed', 'complete', now(), 'operator', 'operator', t.ids from (values ('{alpha,beta}'::text[]), ('{alpha}')) t (ids)
+     returning id`,
+  )
+  const [shared, own] = runs.map(({ id }) => id)
+  for (const statement of [
+    `insert into tenantkeep.run_tenants (run_id, tenant_id, tenant_name, status, makes_backup, result)
+     select r, t, t || ' name', 'complete', false, jsonb_build_object('sample', t || ' canary')
+     from unnest($1::uuid[]) r, unnest('{alpha,beta}'::text[]) t where t = 'alpha' or r = ($1::uuid[])[1]`,
+    `insert into tenantkeep.run_events (run_id, seq, event)
+     select r, i, jsonb_build_object('organization_id', t) from unnest($1::uuid[]) r, unnest('{alpha,beta}'::text[])
+     with ordinality as t (t, i) where t = 'alpha' or r = ($1::uuid[])[1]`,
+    `insert into tenantkeep.comparison_rows (run_id, number, table_name, kind, key, columns)
+     values (($1::uuid[])[2], 1, 'shop.accounts', 'changed', '{alpha canary}', '[]')`,
+  ]) {
+    await database.superuser.query(statement, [[shared, own]])
+  }
+  for (const statement of [
+    `insert into tenantkeep.backup_copies (backup_id, store_url) values ($1, 's3://copies')`,
+    `insert into tenantkeep.drills (id, organization_id, backup_id, in_rotation, status, finished_at, rows, bytes, duration_ms)
+     values (gen_random_uuid(), 'alpha', $1, true, 'passed', now(), 1, 1, 1)`,
+    `with journal as (
+       insert into public.backup_logs (backup_type, organization_id, actor_kind, actor_label, details)
+       values ('prune', 'alpha', 'cron', 'cron', '{"backup_ids": []}') returning id
+     )
+     insert into tenantkeep.doomed_objects (journal_id, store_url, path, tenant_id, stored_bytes)
+     select l.id, b.store_url, b.summary_path, 'alpha', 1 from journal l, public.tenant_backups b where b.id = $1`,
+  ]) {
+    await database.superuser.query(statement, [backup?.id])
+  }
+  await database.superuser.query(
+    `insert into tenantkeep.released_rows (restore_id, organization_id, schema_name, table_name, row_text)
+       select gen_random_uuid(), t, 'shop', 'accounts', t || ' canary' from unnest('{alpha,beta}'::text[]) t;
+     insert into tenantkeep.seeded_shapes (schema_name, table_name, columns) values ('shop', 'accounts', '{id}');
+     insert into tenantkeep.seeded_rows (tenant_id, schema_name, table_name, template_key, tenant_key, shape_id,
+         template_digest, copy_digest, seed_id)
+       select t, 'shop', 'accounts', '["1"]', jsonb_build_array(t || ' canary'), s.id, '', '', gen_random_uuid()
+       from tenantkeep.seeded_shapes s, unnest('{alpha,beta}'::text[]) t;
+     insert into tenantkeep.alerts (key, code, severity, tenant_id, message, remedy)
+       values ('k', 'backup_late', 'error', 'alpha', 'm', 'r');
+     insert into tenantkeep.retention_policies (tenant_id, policy, set_by) values ('alpha', '{"last": 9}', 'ops');
+     insert into tenantkeep.departed_tenants (tenant_id) values ('alpha');
+     insert into tenantkeep.paused_tenants (tenant_id, reason, paused_by) values ('alpha', 'alpha leaves', 'ops')`,
+  )
+  const tables = await readOurTables()
+  const readHolders = async () => {
+    const holders: string[] = []
+    for (const { table } of tables) {
+      const rows = await rowsOf(table)
+      if (rows.some((row) => /\balpha\b/.test(row))) holders.push(table)
+    }
+    return holders
+  }
+  // A new table of ours without a row of this tenant here: say what becomes of it when the tenant is forgotten.
+  for (const { table, isOfTenants } of tables) {
+    if (!isOfTenants || table === 'tenantkeep.forgotten_tenants') continue
+    expect(await rowsOf(table), table).not.toEqual([])
+  }
+
+  await forgetTenant(services, FORGET)
+  const inHost = await readHolders()
+  await database.superuser.query(
+    `set session_replication_role = replica;
+     create table public.left_tenant as select * from shop.tenants where id = 'alpha';
+     delete from shop.tenants where id = 'alpha'; reset session_replication_role`,
+  )
+  const again = await forgetTenant(services, { ...FORGET, confirmName: ALPHA }).finally(() =>
+    database.superuser.query(
+      'insert into shop.tenants select * from public.left_tenant; drop table public.left_tenant',
+    ),
+  )
+
+  const journal = [
+    'backup_logs',
+    'tenant_backups',
+    'tenantkeep.drills',
+    'tenantkeep.forgotten_tenants',
+    'tenantkeep.run_tenants',
+    'tenantkeep.runs',
+  ]
+  const settings = ['departed_tenants', 'paused_tenants', 'retention_policies']
+  expect(inHost).toEqual([...journal, ...settings.map((name) => `tenantkeep.${name}`)].sort())
+  expect(again).toMatchObject({ backups: 0, isInHost: false })
+  expect(await readHolders()).toEqual(journal)
+  expect(await everything()).not.toMatch(/alpha (canary|name)/)
+  for (const table of ['run_tenants', 'run_events', 'released_rows', 'seeded_rows']) {
+    expect((await rowsOf(`tenantkeep.${table}`)).join(), table).toContain('beta')
+  }
 })
 
 test('it takes the name exactly, and no hold; a hold that comes in between wins too', async () => {

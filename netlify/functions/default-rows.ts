@@ -1,15 +1,20 @@
 import {
+  type DefaultChange,
+  type DefaultValues,
   deleteDefaultRow,
   insertDefaultRow,
   listDefaultTables,
   readDefaultRows,
   saveDefaultRow,
 } from '../../src/core/defaults/default-rows.ts'
+import { recordingRefusal, recordRefusal } from '../../src/core/tenants/record-refusal.ts'
 import {
-  answerChange,
+  answerConflict,
   DefaultRowsInput,
+  describeAttempt,
   describeDefaultRows,
   describeDefaultTables,
+  rowChanged,
 } from '../../src/http/default-answers.ts'
 import { handle } from '../../src/http/handle.ts'
 import { requireOperator } from '../../src/http/tenant-answers.ts'
@@ -22,13 +27,21 @@ export default handle({
   name: 'default-rows',
   methods: ['POST'],
   input: DefaultRowsInput,
+  journal: 'defaults',
   allow: ['cron', 'operator', 'user'],
   async run({ services, caller, input, requestId }) {
-    await requireOperator(services.tenants.catalog, caller, {
-      type: 'defaults',
-      scope: { action: input.action, table: 'table' in input ? input.table : null },
-    })
+    const { catalog } = services.tenants
     const { actor } = caller
+    const attempt = { type: 'defaults' as const, ...describeAttempt(input) }
+    await requireOperator(catalog, caller, attempt)
+    const change = async (work: () => Promise<DefaultChange>, sent: DefaultValues = {}) => {
+      const refusal = { ...attempt, actor, tenantId: null }
+      const changed = await recordingRefusal(catalog, refusal, work)
+      if (changed.isSaved) return { status: 200, body: { success: true, row: changed.row } }
+      const error = rowChanged(changed)
+      await recordRefusal(catalog, { ...refusal, error })
+      return answerConflict(changed, { error, sent, requestId })
+    }
     switch (input.action) {
       case 'tables':
         return { status: 200, body: describeDefaultTables(await listDefaultTables(services)) }
@@ -38,25 +51,22 @@ export default handle({
         return { status: 200, body: describeDefaultRows(page) }
       }
       case 'insert':
-        return answerChange(
-          await insertDefaultRow(services, {
-            ...{ ...input, note: input.note ?? null, actor },
-            idempotencyKey: input.idempotency_key,
-          }),
+        return change(
+          () =>
+            insertDefaultRow(services, {
+              ...{ ...input, note: input.note ?? null, actor },
+              idempotencyKey: input.idempotency_key,
+            }),
           input.values,
-          requestId,
         )
       case 'save':
-        return answerChange(
-          await saveDefaultRow(services, { ...input, note: input.note ?? null, actor }),
+        return change(
+          () => saveDefaultRow(services, { ...input, note: input.note ?? null, actor }),
           input.values,
-          requestId,
         )
       case 'delete':
-        return answerChange(
-          await deleteDefaultRow(services, { ...input, note: input.note ?? null, actor }),
-          {},
-          requestId,
+        return change(() =>
+          deleteDefaultRow(services, { ...input, note: input.note ?? null, actor }),
         )
     }
   },

@@ -4,7 +4,9 @@ import type {
   DefaultColumn,
   DefaultRow,
   DefaultTable,
+  DefaultValues,
 } from '../core/defaults/default-rows.ts'
+import { BackupError } from '../core/errors.ts'
 import { BackupNote, trimmed } from './daily-answers.ts'
 import type { Answer } from './handle.ts'
 
@@ -84,28 +86,42 @@ function describeColumn(column: DefaultColumn) {
   }
 }
 
-/** 200 with the row as it is now, or 409 with the row as somebody else left it, beside what was sent. */
-export function answerChange(
-  { isSaved, row }: DefaultChange,
-  sent: Record<string, string | null>,
-  requestId: string,
-): Answer {
-  if (isSaved) return { status: 200, body: { success: true, row } }
+/** What the journal says of a refused attempt: no value of a row. */
+export function describeAttempt(input: DefaultRowsInput) {
   return {
-    status: 409,
+    note: 'note' in input ? (input.note ?? null) : null,
+    scope: {
+      action: input.action,
+      table: 'table' in input ? input.table : null,
+      ...('values' in input ? { columns: Object.keys(input.values).length } : {}),
+    },
+  }
+}
+
+/** Why nothing was written: the row is not the version that was sent. */
+export function rowChanged({ row }: DefaultChange): BackupError {
+  return new BackupError(
+    'row_changed',
+    row === null
+      ? 'Somebody deleted this row meanwhile. Nothing was written.'
+      : 'Somebody changed this row meanwhile. Nothing was written. Compare both versions, and save again with the version of the row as it is now.',
+  )
+}
+
+/** The row as somebody else left it, beside what was sent. */
+export function answerConflict(
+  { row }: DefaultChange,
+  given: { error: BackupError; sent: DefaultValues; requestId: string },
+): Answer {
+  const { code, message, status } = given.error
+  return {
+    status,
     body: {
       success: false,
-      error: {
-        code: 'row_changed',
-        message:
-          row === null
-            ? 'Somebody deleted this row meanwhile. Nothing was written.'
-            : 'Somebody changed this row meanwhile. Nothing was written. Compare both versions, and save again with the version of the row as it is now.',
-        request_id: requestId,
-      },
+      error: { code, message, request_id: given.requestId },
       /** Null where the row is gone. */
       current: row,
-      yours: sent,
+      yours: given.sent,
     },
   }
 }

@@ -34,7 +34,7 @@ const DOES: Record<AttemptType, string> = {
 export async function requireOperator(
   catalog: Queryable,
   caller: Caller,
-  attempt: { type: AttemptType; note?: string | undefined; scope: object },
+  attempt: { type: AttemptType; note?: string | null | undefined; scope: object },
 ): Promise<void> {
   if (caller.kind === 'operator') return
   const error = new BackupError(

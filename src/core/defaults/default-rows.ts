@@ -97,17 +97,25 @@ async function countRows(
     await session.query('release savepoint tenantkeep_count')
     return { rows: Number(rows[0]?.count), unreadable: null }
   } catch (error) {
-    const state = sqlstateOf(error)
-    if (!hasSqlstate(error, 'syntaxOrAccess', 'lockNotAvailable')) throw error
+    const unreadable = whyUnreadable(error)
+    if (unreadable === null) throw error
     await session.query('rollback to savepoint tenantkeep_count')
-    const unreadable = hasSqlstate(error, 'insufficientPrivilege')
-      ? 'the role tenantkeep_operator lacks the right to read it; `tenantkeep init` grants it again'
-      : `the database refuses to read it (${state}); \`tenantkeep doctor\` says what is wrong`
     return { rows: null, unreadable }
   }
 }
 
-/** Rows of one table in the order of their keys, a page at a time. Throws `invalid_request` for another table. */
+/** Null for an error that is not about the table alone. */
+function whyUnreadable(error: unknown): string | null {
+  if (!hasSqlstate(error, 'syntaxOrAccess', 'lockNotAvailable')) return null
+  return hasSqlstate(error, 'insufficientPrivilege')
+    ? 'the role tenantkeep_operator lacks the right to read it; `tenantkeep init` grants it again'
+    : `the database refuses to read it (${sqlstateOf(error)}); \`tenantkeep doctor\` says what is wrong`
+}
+
+/**
+ * Rows of one table in the order of their keys, a page at a time. Throws `invalid_request` for another table, and
+ * `confinement_broken` for one that can't be read.
+ */
 export async function readDefaultRows(
   services: Services,
   given: { table: string; offset: number; limit: number; search?: string | undefined },
@@ -122,10 +130,18 @@ export async function readDefaultRows(
     const found = `(${selectRows(live)}) as d
       where $1::text is null or exists (
         select from jsonb_each_text(d.row -> 'values') v where strpos(lower(v.value), lower($1)) > 0)`
-    const { rows } = await session.query<{ row: DefaultRow }>(
-      `select d.row from ${found} order by d.row -> 'key' limit $2 offset $3`,
-      [given.search ?? null, given.limit, given.offset],
-    )
+    const { rows } = await session
+      .query<{ row: DefaultRow }>(
+        `select d.row from ${found} order by d.row -> 'key' limit $2 offset $3`,
+        [given.search ?? null, given.limit, given.offset],
+      )
+      .catch((cause: unknown) => {
+        const reason = whyUnreadable(cause)
+        if (reason === null) throw cause
+        throw new BackupError('confinement_broken', `${live.label} can’t be read: ${reason}.`, {
+          cause,
+        })
+      })
     const { rows: counted } = await session.query<{ count: string }>(
       `select count(*) from ${found}`,
       [given.search ?? null],

@@ -65,9 +65,10 @@ export async function verifyInRotation(
     await goRound(round)
     const left = (await isUsedUp(round)) ? 0 : await countDue(round)
     return {
-      done: round.verified + round.damaged.length,
+      done: round.verified - round.harmed.length,
       failed: round.damaged.length + round.harmed.length + round.unreadable.length,
       left,
+      hasSettledFailures: round.damaged.length + round.harmed.length > 0,
       details: {
         verified: round.verified,
         damaged: round.damaged,

@@ -68,13 +68,14 @@ export async function performUpkeep(
     if (life.wasTaken()) return false
     const total = addTurn(run.report, report)
     const isOutOfTime = Date.now() >= turn.until.getTime()
-    if (report.left === 0 || (report.done === 0 && !isOutOfTime)) {
+    const gotFurther = report.done > 0 || report.hasSettledFailures === true
+    if (report.left === 0 || (!gotFurther && !isOutOfTime)) {
       await settleUpkeepRun(database, run.runId, total)
       await queue.finish(claimed)
       return true
     }
     await recordTurn(database, run.runId, total)
-    if (report.done === 0 && Date.now() - startedAt >= LONG_TURN_MS) {
+    if (!gotFurther && Date.now() - startedAt >= LONG_TURN_MS) {
       throw new BackupError(
         'backup_timed_out',
         'A whole turn was too short for the first item that is due. Run `tenantkeep worker` on a machine without limits of time.',

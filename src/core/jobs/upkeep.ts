@@ -23,10 +23,12 @@ export interface UpkeepInput {
 }
 
 export interface UpkeepReport {
-  /** Items done, failed, and still due, one being whatever the task counts in. */
+  /** Items done, failed, and still due, one being whatever the task counts in; none counts twice. */
   done: number
   failed: number
   left: number
+  /** Items failed that are not due again, so that the turn got further although nothing was done. */
+  hasSettledFailures?: boolean
   /**
    * Counts and ids for the run's result and the answer; JSON. Where a run takes several turns, numbers of
    * the same name add up, lists are joined, and of anything else the last turn's stays.

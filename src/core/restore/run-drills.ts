@@ -147,9 +147,10 @@ function note(round: Round, { organizationId, backupId, status, findings }: Dril
 
 function report({ passed, failed, untried }: Round, left: number): UpkeepReport {
   return {
-    done: passed.length + failed.length,
+    done: passed.length,
     failed: failed.length + untried.length,
     left,
+    hasSettledFailures: failed.length > 0,
     details: { passed, failed, untried },
   }
 }

@@ -198,6 +198,7 @@ test('damage is marked, told once in the journal, and others of the tenant are l
   const repaired = await verifyBackup(services, old.id)
 
   expect(report).toMatchObject({
+    done: 0,
     failed: 3,
     // What shares objects with it does not wait for an older proof.
     details: { damaged: [old.id, sharing.id, neighbours.id], verified: 0 },
@@ -394,6 +395,7 @@ test('what is damaged in one place and whole in another stays usable, and is tol
   await second.remove()
 
   expect(harmed).toMatchObject({
+    done: 0,
     failed: 1,
     details: { damaged: [], damaged_in_one_place: [{ whole_in: [second.store.url] }] },
   })

@@ -172,6 +172,16 @@ describe('a task of upkeep', () => {
     expect(run).toMatchObject({ status: 'complete', report: { done: 1, left: 4 } })
   })
 
+  test('of which all items failed for good got further, too', async () => {
+    const { turns, run } = await takeTurns(async (_, turn) => ({
+      ...{ ...NOTHING, failed: 1, left: 3 - turn },
+      hasSettledFailures: true,
+    }))
+
+    expect(turns).toBe(3)
+    expect(run).toMatchObject({ status: 'failed', report: { done: 0, failed: 3, left: 0 } })
+  })
+
   test('of which items failed is a failed run that did the others', async () => {
     const { run } = await takeTurns(async () => ({ ...NOTHING, done: 3, failed: 1 }))
 

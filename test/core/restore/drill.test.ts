@@ -427,6 +427,9 @@ test('each day as many tenants as the setting says, the longest untried first; a
   )
   const third = await runDrills(services, input())
   const named = await runDrills(services, { ...input(), tenantId: trial.tenant })
+  const broken = (await take(trial.tenant)).backup
+  await rm(join(trial.store.folder, broken.summaryPath ?? ''))
+  const failed = await runDrills(services, { ...input(), tenantId: trial.tenant })
 
   expect(first).toMatchObject({
     done: 1,
@@ -437,4 +440,11 @@ test('each day as many tenants as the setting says, the longest untried first; a
   expect(second).toMatchObject({ done: 0, failed: 0, left: 0 })
   expect(third).toMatchObject({ done: 1, left: 0, details: { passed: [trial.tenant] } })
   expect(named).toMatchObject({ done: 1, failed: 0 })
+  expect(failed).toMatchObject({
+    ...{ done: 0, failed: 1, left: 0 },
+    details: {
+      passed: [],
+      failed: [{ organization_id: trial.tenant, backup_id: broken.id, codes: ['object_missing'] }],
+    },
+  })
 })

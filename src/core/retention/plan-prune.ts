@@ -81,6 +81,15 @@ export async function* planPrune(
   premises: PrunePremises,
   given: { tenantId?: string | undefined } = {},
 ): AsyncGenerator<TenantPlan> {
+  for await (const page of planPages(services, premises, given)) yield* page
+}
+
+/** The same, a page of the catalog at a time, for whoever acts in between. */
+export async function* planPages(
+  services: Services,
+  premises: PrunePremises,
+  given: { tenantId?: string | undefined } = {},
+): AsyncGenerator<TenantPlan[]> {
   const { catalog } = services.tenants
   const uses = await readUses(catalog)
   let after: string | null = null
@@ -92,7 +101,7 @@ export async function* planPrune(
           ? [given.tenantId]
           : []
     if (ids.length === 0) return
-    yield* await planTenants(services, { premises, uses, ids })
+    yield await planTenants(services, { premises, uses, ids })
     after = ids.at(-1) ?? null
   }
 }

@@ -21,6 +21,7 @@ import {
   expiredOf,
   hashPlans,
   type PrunePremises,
+  planPages,
   planPrune,
   readPremises,
   readUses,
@@ -64,52 +65,45 @@ export interface PruneReport extends UpkeepReport {
   }
 }
 
+interface Round {
+  services: Services
+  premises: PrunePremises
+  input: PruneInput
+  /** Tenants turned to. */
+  done: number
+  /** Tenants known to be due that there was no time for. */
+  left: number
+  pruned: PrunedTenant[]
+  busy: string[]
+  failed: Trouble[]
+  problems: Trouble[]
+}
+
 /**
  * Removes what the policies let go, tenant by tenant, each under its lock: journal row, catalog rows and the
  * list of objects in one transaction, then the objects, then the journal row again. A tenant that somebody
- * works on is left for the next time. Throws `not_configured`, `plan_stale`; what goes wrong with one tenant
- * is in the report and keeps no other from being pruned.
+ * works on is left for the next time, and so is everything that there is no time for: it is planned page by
+ * page, and where time is over what is left is as much as is known by then, at least one. What was approved
+ * as a whole is planned as a whole before. Throws `not_configured`, `plan_stale`; what goes wrong with one
+ * tenant is in the report and keeps no other from being pruned.
  */
 export async function pruneBackups(services: Services, input: PruneInput): Promise<PruneReport> {
-  const { signal, until } = input
   const premises = await readPremises(services)
   await noticeDepartures(services.tenants.catalog, premises)
-  const due: TenantPlan[] = []
-  const problems: Trouble[] = []
-  const plans: Pick<TenantPlan, 'decisions'>[] = []
-  for await (const plan of planPrune(services, premises, input)) {
-    throwIfInterrupted(signal)
-    if (plan.policy.problem !== null)
-      problems.push(toTrouble(plan, 'policy_unusable', plan.policy.problem))
-    if (!isDue(plan)) continue
-    due.push({ ...plan, backups: [] })
-    plans.push({ decisions: plan.decisions.filter(({ isKept }) => !isKept) })
+  const round: Round = {
+    ...{ services, premises, input, done: 0, left: 0 },
+    ...{ pruned: [], busy: [], failed: [], problems: [] },
   }
-  if (input.planHash !== undefined && input.planHash !== hashPlans(plans)) throw planStale()
-
-  const pruned: PrunedTenant[] = []
-  const failed: Trouble[] = []
-  const busy: string[] = []
-  let done = 0
-  for (const [index, plan] of due.entries()) {
-    if (new Date() >= until) break
-    throwIfInterrupted(signal)
-    input.tell?.({ organization_id: plan.tenantId, tenants_done: index, tenants: due.length })
-    done += 1
-    try {
-      const outcome = await pruneTenant(services, premises, plan, input)
-      if (outcome !== null) pruned.push(outcome)
-    } catch (error) {
-      const failure = explainFailure(error)
-      throwIfInterrupted(signal)
-      if (failure.code === 'tenant_busy') busy.push(plan.tenantId)
-      else failed.push(toTrouble(plan, failure.code, failure.message))
-    }
+  if (input.planHash === undefined) {
+    for await (const due of findDue(round)) await prunePage(round, due)
+  } else {
+    await prunePage(round, await planApproved(round))
   }
+  const { done, left, pruned, busy, failed, problems } = round
   return {
     done: done - busy.length - failed.length,
     failed: failed.length,
-    left: due.length - done + busy.length,
+    left: left + busy.length,
     details: {
       backups: pruned.reduce((sum, tenant) => sum + tenant.expired, 0),
       objects: pruned.reduce((sum, tenant) => sum + tenant.objects, 0),
@@ -119,6 +113,65 @@ export async function pruneBackups(services: Services, input: PruneInput): Promi
       failed,
       problems,
     },
+  }
+}
+
+const isOver = ({ input }: Round) => new Date() >= input.until
+
+/** Those of a page of which something goes; after the first page only as long as there is time. */
+async function* findDue(round: Round): AsyncGenerator<TenantPlan[]> {
+  const { services, premises, input, problems } = round
+  let isFirst = true
+  for await (const page of planPages(services, premises, input)) {
+    throwIfInterrupted(input.signal)
+    for (const plan of page) {
+      if (plan.policy.problem !== null)
+        problems.push(toTrouble(plan, 'policy_unusable', plan.policy.problem))
+    }
+    const due = page.filter(isDue)
+    if (!isFirst && isOver(round)) {
+      round.left += Math.max(1, due.length)
+      return
+    }
+    isFirst = false
+    yield due
+  }
+}
+
+/** All of what was approved. Throws `plan_stale` where something else would go. */
+async function planApproved(round: Round): Promise<TenantPlan[]> {
+  const plans: TenantPlan[] = []
+  for await (const due of findDue(round)) {
+    for (const plan of due) plans.push({ ...plan, backups: [] })
+  }
+  // There was no time to make all of it: nothing of it is done.
+  if (round.left > 0) {
+    round.left += plans.length
+    return []
+  }
+  if (round.input.planHash !== hashPlans(plans)) throw planStale()
+  return plans
+}
+
+async function prunePage(round: Round, due: readonly TenantPlan[]): Promise<void> {
+  const { services, premises, input } = round
+  for (const [index, plan] of due.entries()) {
+    if (isOver(round)) {
+      round.left += due.length - index
+      return
+    }
+    throwIfInterrupted(input.signal)
+    input.tell?.({ organization_id: plan.tenantId, tenants_done: round.done })
+    round.done += 1
+    try {
+      const outcome = await pruneTenant(services, premises, plan, input)
+      if (outcome !== null) round.pruned.push(outcome)
+    } catch (error) {
+      const failure = explainFailure(error)
+      throwIfInterrupted(input.signal)
+      if (failure.code === 'tenant_busy') round.busy.push(plan.tenantId)
+      else round.failed.push(toTrouble(plan, failure.code, failure.message))
+    }
   }
 }
 

@@ -415,6 +415,43 @@ test('only what was approved goes: a plan of before is stale, and two at once do
   expect(await requireWhole()).toBe(2)
 })
 
+test('a turn ends in time also while it plans: what there was no time for is whole, and goes next time', async () => {
+  await setSetting('retention', { last: 1 })
+  const [old, newest] = await takeAgedBackups(database, services, [50, 0])
+  const [others] = await takeAgedBackups(database, services, [50, 0], BETA)
+  // Two more pages of tenants, of whom nothing goes.
+  await database.superuser.query(
+    `insert into public.tenant_backups select (jsonb_populate_record(b,
+       jsonb_build_object('id', gen_random_uuid(), 'organization_id', 'more ' || i))).*
+     from public.tenant_backups b, generate_series(1, 250) i where b.id = $1`,
+    [newest?.id],
+  )
+  const { plan_hash: planHash } = await previewPrune(services)
+  const late = { until: new Date(0) }
+  const planned = new FaultyDatabase(database.worker)
+  const cut = new FaultyDatabase(database.worker)
+
+  const whole = await prune({ ...late, planHash }, servicesOf(cut, store.store))
+  const until = new Date(Date.now() + 60_000)
+  const first = await prune({ until, tell: () => until.setTime(0) })
+  const then = await Promise.all([old, others].map(statusOf))
+  const second = await prune({}, servicesOf(planned, store.store))
+
+  expect(whole).toMatchObject({ done: 0, left: 3, details: { backups: 0 } })
+  expect(first).toMatchObject({
+    done: 1,
+    left: 2,
+    details: { pruned: [{ organization_id: ALPHA }] },
+  })
+  expect(then).toEqual(['pruned', 'complete'])
+  expect(second).toMatchObject({ done: 1, left: 0 })
+  expect(await statusOf(others)).toBe('pruned')
+  const pagesOf = ({ calls }: FaultyDatabase) =>
+    calls.filter(({ sql }) => sql.includes('from unnest($1::text[]) as t (id)')).length
+  // Of the second, one page is one tenant's plan again.
+  expect([pagesOf(cut), pagesOf(planned)]).toEqual([2, 4])
+})
+
 test('what a bucket locks goes when it may, and until then it is said', async () => {
   await setSetting('retention', { last: 1 })
   const [old] = await takeAgedBackups(database, services, [50, 0])

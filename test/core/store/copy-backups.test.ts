@@ -291,15 +291,6 @@ test('what a bucket locks outlives its tenant, with the day, and goes when it ma
   await database.superuser.query('truncate tenantkeep.forgotten_tenants cascade')
 })
 
-test('two calls at once copy everything once', async () => {
-  await take()
-  await take(BETA)
-  await Promise.all([copyNow(), copyNow(), copyNow()])
-  await copyNow()
-  expect(await journal()).toHaveLength(2)
-  expect(await countDueCopies({ catalog: database.worker, store: services.store })).toBe(0)
-})
-
 test('nothing is copied while it is being removed', async () => {
   await take()
   await database.worker.withConnection(async (session) => {

@@ -105,6 +105,10 @@ class CopyLooker {
         })),
       )
     }
+    await runAll(this.#session, [
+      `analyze ${SEEDING} (verdict, decision)`,
+      ...this.#allTables.map(({ staged }) => `analyze ${staged} (${ROW}, ${ACTION})`),
+    ])
     for (let round = 1; round <= ROUNDS; round += 1) {
       await this.#follow()
       if (!(await this.#settleTaken())) break
@@ -128,10 +132,8 @@ class CopyLooker {
     const functionOwner = await asWorker(this.#session, () => readFunctionOwner(this.#session))
     await runAll(this.#session, [
       `drop table if exists ${tables.map(({ staged }) => staged).join(', ')}`,
-      ...tables.flatMap(({ live, staged }) => [
-        createStagedTable(live, staged.replace('pg_temp.', '')),
-        `grant select on ${staged} to ${quoteIdentifier(functionOwner)}`,
-      ]),
+      ...tables.map(({ live, staged }) => createStagedTable(live, staged.replace('pg_temp.', ''))),
+      `grant select on ${tables.map(({ staged }) => staged).join(', ')} to ${quoteIdentifier(functionOwner)}`,
       'drop table if exists pg_temp.tenantkeep_refused, pg_temp.tenantkeep_plan',
       CREATE_REFUSED,
       CREATE_PLAN,

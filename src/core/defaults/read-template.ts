@@ -180,10 +180,8 @@ async function stageTemplate(
     CREATE_SEEDING,
     CREATE_MISSING,
     CREATE_DECISIONS,
-    ...filled.flatMap(({ live, template }) => [
-      createStagedTable(live, bare(template)),
-      `grant select on ${template} to ${quoteIdentifier(functionOwner)}`,
-    ]),
+    ...filled.map(({ live, template }) => createStagedTable(live, bare(template))),
+    `grant select on ${filled.map(({ template }) => template).join(', ')} to ${quoteIdentifier(functionOwner)}`,
     READ_ONLY,
     `select set_config('tenantkeep.tenant', ${quoteLiteral(id)}, true)`,
   ])
@@ -197,11 +195,15 @@ async function stageTemplate(
         `insert into ${template} (${columns}, ${ROW}, ${ACTION})
          select ${columns}, row_number() over (order by ${order === '' ? 'null' : order}), 'insert'
          ${live.from} where ${live.rowExpression}`,
-        live.class === 'root'
-          ? `analyze ${template}`
-          : `insert into ${SEEDING} (table_no, row_no, template_key, template_digest, is_in_scope, is_manual)
-         select ${index}, t.${ROW}, ${keyOf(shared, 't')}, ${digestOf(shared, 't')}, ${table.isInScope}, false
-         from ${template} as t`,
+        // Statistics of temp tables are temporary, too. Without any, joins of them are planned for a few rows.
+        `analyze ${template}`,
+        ...(live.class === 'root'
+          ? []
+          : [
+              `insert into ${SEEDING} (table_no, row_no, template_key, template_digest, is_in_scope, is_manual)
+               select ${index}, t.${ROW}, ${keyOf(shared, 't')}, ${digestOf(shared, 't')}, ${table.isInScope}, false
+               from ${template} as t`,
+            ]),
       ]
     }),
   )
@@ -215,8 +217,7 @@ async function stageTemplate(
     const table = snapshot.tables[index]
     if (table !== undefined) requireCensus(snapshot, table, Number(count))
   }
-  // Statistics of temp tables are temporary, too.
-  await connection.query(`analyze ${SEEDING}`)
+  await connection.query(`analyze ${SEEDING} (table_no, row_no, template_key)`)
 }
 
 /** Which rows were asked for, and what was decided: keys are read as the columns' own types. */
@@ -326,8 +327,8 @@ async function findMissing(
     const isCopied = filled.has(reference.parent) || reference.parent === root.live.label
     return [
       `select ${referenceNo} as no, ${isCopied} as "isCopied",
-         count(*) filter (where not ${own}) as outside, count(*) filter (where ${own}) as own
-       from ${child.template} as t where ${given}`,
+         count(*) filter (where not g.is_own) as outside, count(*) filter (where g.is_own) as own
+       from (select ${own} as is_own from ${child.template} as t where ${given} offset 0) as g`,
     ]
   })
   if (asked.length === 0) return
@@ -372,9 +373,11 @@ function parentRows({ from, name, rowExpression }: ProtectedTable): string {
 
 /** Whether a row refers to anything by a reference. */
 export function isGiven({ childColumns, condition }: Reference, alias: string): string {
-  const columns = childColumns.map((name) => `${alias}.${quoteIdentifier(name)}`)
-  const given = `num_nulls(${columns.join(', ')}) = 0`
-  if (condition === null) return given
+  // The planner knows how many rows that leaves, and not what a function says.
+  const given = childColumns
+    .map((name) => `${alias}.${quoteIdentifier(name)} is not null`)
+    .join(' and ')
+  if (condition === null) return `(${given})`
   return `(${given} and ${alias}.${quoteIdentifier(condition.column)}::text = ${quoteLiteral(condition.value)})`
 }
 

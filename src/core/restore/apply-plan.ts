@@ -55,8 +55,7 @@ export interface ApplyOptions {
 export async function applyPlan(session: Queryable, options: ApplyOptions): Promise<RefusedRows[]> {
   const { tables } = options
   await session.query(`truncate ${REFUSED}`)
-  const countsOf = new Map<StagedTable, Counts>()
-  for (const table of tables) countsOf.set(table, await countActions(session, table))
+  const countsOf = await countAllActions(session, tables)
   const countsIn = (table: StagedTable) => countsOf.get(table) ?? {}
   for (const table of tables) await releaseRows(session, table, countsIn(table), options)
   for (const table of tables.toReversed()) await deleteRows(session, table, countsIn(table))
@@ -82,10 +81,29 @@ export async function applyPlan(session: Queryable, options: ApplyOptions): Prom
 type Counts = Partial<Record<string, number>>
 
 export async function countActions(session: Queryable, table: StagedTable): Promise<Counts> {
-  const { rows } = await session.query<{ action: string; count: string }>(
-    `select ${ACTION} as action, count(*) from ${table.staged} where ${ACTION} is not null group by 1`,
+  return (await countAllActions(session, [table])).get(table) ?? {}
+}
+
+async function countAllActions(
+  session: Queryable,
+  tables: readonly StagedTable[],
+): Promise<Map<StagedTable, Counts>> {
+  if (tables.length === 0) return new Map()
+  const counted = tables.map(
+    ({ staged }, at) =>
+      `select ${at} as at, ${ACTION} as action, count(*) as count from ${staged} where ${ACTION} is not null group by 2`,
   )
-  return Object.fromEntries(rows.map(({ action, count }) => [action, Number(count)]))
+  const { rows } = await session.query<{ at: number; action: string; count: string }>(
+    counted.join(' union all '),
+  )
+  return new Map(
+    tables.map((table, index) => [
+      table,
+      Object.fromEntries(
+        rows.filter(({ at }) => at === index).map(({ action, count }) => [action, Number(count)]),
+      ),
+    ]),
+  )
 }
 
 /** Rows that no tenant owns and that are in the way; past row level security, each one checked there. */

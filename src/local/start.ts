@@ -1,5 +1,6 @@
 import { mkdir, realpath, rm } from 'node:fs/promises'
 import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { parseArgs } from 'node:util'
 import { createClient } from '@supabase/supabase-js'
 import { describeDemo, describeLogins, listLogins } from './describe-demo.ts'
@@ -182,12 +183,22 @@ function say(step: string): void {
   )
 }
 
-/** Stops what was started, the last first, and ends. A second signal does not cut it short. */
+const PATIENCE_MS = 10_000
+
+/**
+ * Stops what was started, the last first, and ends. A second signal does not cut it short; a part that does
+ * not stop is left to the end of the process.
+ */
 async function leave(status: number): Promise<void> {
   if (leaving.signal.aborted) return
   leaving.abort()
   for (const step of undo.reverse()) {
-    await step().catch((error: unknown) => console.error(error))
+    await Promise.race([
+      step().catch((error: unknown) => console.error(error)),
+      sleep(PATIENCE_MS).then(() =>
+        console.error('A part of the stack did not stop by itself; it ends with this process.'),
+      ),
+    ])
   }
   process.exit(status)
 }

@@ -3,12 +3,10 @@ import type { Page } from 'playwright-core'
 import { afterAll, afterEach, beforeAll, expect, test } from 'vitest'
 import {
   expectAccessible,
-  type OpenOptions,
   type PageBench,
   PHONE,
   see,
   sidewaysScroll,
-  signIn,
   startPageBench,
   tabTo,
   takeScreenshots,
@@ -118,7 +116,7 @@ test('a damaged newest backup is said at the top, with the one that can be used'
 })
 
 test('an operator pauses a tenant with a reason, its owner reads it, and it is resumed', async () => {
-  const page = await openAsOperator()
+  const page = await bench.openAsOperator()
   await see(page.getByRole('table'))
 
   await tabTo(page, 'Pause… the backups of Prairie')
@@ -150,7 +148,7 @@ test('an operator pauses a tenant with a reason, its owner reads it, and it is r
 })
 
 test('an operator removes exactly what no rule keeps, after reading which and why', async () => {
-  const page = await openAsOperator({ search: '?show=pruning' })
+  const page = await bench.openAsOperator({ search: '?show=pruning' })
 
   await see(page.getByText(/^2 backups would go, \d+ stay\./))
   await page.getByText('Which, and why').click()
@@ -199,12 +197,6 @@ test('an operator removes exactly what no rule keeps, after reading which and wh
 })
 
 const row = (page: Page, text: string) => page.getByRole('row').filter({ hasText: text })
-
-async function openAsOperator(options?: OpenOptions): Promise<Page> {
-  const page = await bench.openPage(options)
-  await signIn(page, bench.env.DEMO_OPERATOR_EMAIL, bench.env.DEMO_OPERATOR_PASSWORD)
-  return page
-}
 
 async function markDamaged(id: string, message: string): Promise<void> {
   await bench.query(

@@ -1,4 +1,5 @@
 import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
 import axe from 'axe-core'
 import pg from 'pg'
 import type { Browser, BrowserContext, Locator, Page } from 'playwright-core'
@@ -15,7 +16,9 @@ export interface PageBench {
   env: LocalStack['env']
   /** A page of a new visitor, at the address of the page. */
   openPage(options?: OpenOptions): Promise<Page>
+  /** A page of somebody who has signed in: by the form the first time, with the same session from then on. */
   openAsOwner(options?: OpenOptions): Promise<Page>
+  openAsOperator(options?: OpenOptions): Promise<Page>
   /**
    * Closes the pages of a test. Fails where one of them asked another host for something, or complained in
    * the console: a style or script that the policy refused, a key that React misses, an uncaught error.
@@ -38,23 +41,41 @@ export async function startPageBench(): Promise<PageBench> {
   const { env } = stack
   const contexts: BrowserContext[] = []
   let complaints: string[] = []
-  const openPage = async (options: OpenOptions = {}) => {
-    const { context, page } = await openContext(browser, options)
+  /** What the browser keeps of those who have signed in, by e-mail address. */
+  const sessions = new Map<string, Session>()
+  const open = async (options: OpenOptions, session?: Session) => {
+    const { context, page } = await openContext(browser, options, session)
     contexts.push(context)
     watchPage(page, [env.APP_URL, env.SUPABASE_URL], (complaint) => complaints.push(complaint))
     await page.goto(env.APP_URL + (options.search ?? ''))
+    return page
+  }
+  const openPage = async (options: OpenOptions = {}) => {
+    const page = await open(options)
     await see(page.getByRole('heading', { name: 'Sign in' }))
+    return page
+  }
+  const openAs = async (email: string, password: string, options: OpenOptions = {}) => {
+    const page = await open(options, sessions.get(email))
+    const form = page.getByRole('heading', { level: 1, name: 'Sign in' })
+    const inside = page
+      .getByRole('heading', { level: 1 })
+      .and(page.locator(':not(:text-is("Sign in"))'))
+    await see(form.or(inside))
+    // The first time, and after a test that ended the session.
+    if (await form.isVisible()) {
+      await signIn(page, email, password)
+      await see(inside)
+      sessions.set(email, await page.context().storageState())
+    }
     return page
   }
   return {
     env,
     openPage,
-    openAsOwner: async (options) => {
-      const page = await openPage(options)
-      await signIn(page, env.DEMO_OWNER_EMAIL, env.DEMO_OWNER_PASSWORD)
-      await see(page.getByRole('heading', { level: 1 }))
-      return page
-    },
+    openAsOwner: (options) => openAs(env.DEMO_OWNER_EMAIL, env.DEMO_OWNER_PASSWORD, options),
+    openAsOperator: (options) =>
+      openAs(env.DEMO_OPERATOR_EMAIL, env.DEMO_OPERATOR_PASSWORD, options),
     closePages: async () => {
       await Promise.all(contexts.splice(0).map((context) => context.close()))
       const found = complaints
@@ -71,15 +92,18 @@ export async function startPageBench(): Promise<PageBench> {
       }
     },
     stop: async () => {
-      await browser.close()
-      await stack.stop()
+      // A browser that does not close is ended with the process of the tests.
+      await Promise.all([Promise.race([browser.close(), sleep(20_000)]), stack.stop()])
     },
   }
 }
 
+type Session = Awaited<ReturnType<BrowserContext['storageState']>>
+
 async function openContext(
   browser: Browser,
   { viewport = DESKTOP, colorScheme = 'light' }: OpenOptions,
+  session: Session | undefined,
 ): Promise<{ context: BrowserContext; page: Page }> {
   const context = await browser.newContext({
     viewport,
@@ -88,6 +112,7 @@ async function openContext(
     timezoneId: 'Europe/Berlin',
     reducedMotion: 'reduce',
     acceptDownloads: true,
+    ...(session === undefined ? {} : { storageState: session }),
   })
   const page = await context.newPage()
   page.setDefaultTimeout(60_000)

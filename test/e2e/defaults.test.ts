@@ -1,3 +1,4 @@
+import pg from 'pg'
 import type { Page } from 'playwright-core'
 import { afterAll, afterEach, beforeAll, expect, test } from 'vitest'
 import {
@@ -147,6 +148,141 @@ test('two tenants are seeded as rehearsed and decided, and nobody else is touche
   await see(page.getByRole('heading', { name: /^Undo the seeding of/ }))
 })
 
+test('a default is added once and deleted, what refuses it is said, and a version brings all of it back', async () => {
+  const before = await photographTemplate()
+  const page = await openAsOperator({ search: '?tab=defaults' })
+  await page.getByRole('button', { name: 'Create a version…' }).click()
+  const dialog = page.getByRole('dialog', { name: 'Create version' })
+  await dialog.getByLabel('Note').fill('Before the noble gases')
+  await dialog.getByRole('button', { name: 'Create version' }).click()
+  await see(page.getByText('Backup complete', { exact: true }))
+  await expectAccessible(page)
+  await takeScreenshots(page, 'defaults-version')
+
+  await page.getByRole('button', { name: 'Gas types (show its rows)' }).click()
+  await page.getByRole('button', { name: 'Add a row' }).click()
+  await page.getByRole('button', { name: 'Add the row' }).click()
+  await see(page.getByText('This needs a value'))
+  const code = page.getByRole('textbox', { name: /^code/ })
+  expect(await code.evaluate((field) => field === document.activeElement)).toBe(true)
+  await code.fill('XE')
+  await page.getByRole('textbox', { name: /^name/ }).fill('Xenon')
+  await page.getByLabel('density_kg_per_m3').fill('5.894')
+  await page.getByLabel('Why? (optional)').fill('Asked for by two customers')
+  const [operator] = await bench.query<{ user_id: string; label: string }>(
+    'delete from tenantkeep.operators returning user_id, label',
+  )
+  await page.getByRole('button', { name: 'Add the row' }).click()
+  await see(page.getByText('You have no right to do this'))
+  await expectAccessible(page)
+  await takeScreenshots(page, 'default-refused')
+  await makeOperator(operator)
+  // It arrives and is done; only the answer is lost.
+  await page.route(
+    '**/default-rows',
+    async (route) => {
+      await route.fetch()
+      await route.abort()
+    },
+    { times: 1 },
+  )
+  await page.getByRole('button', { name: 'Add the row' }).click()
+  await see(page.getByText('No connection'))
+  await page.getByRole('button', { name: 'Add the row' }).click()
+  await see(page.getByRole('button', { name: 'Xenon (edit this row)' }))
+  expect(await gas('XE')).toMatchObject({ name: 'Xenon' })
+
+  await bench.query(
+    `insert into public.bottles (organization_id, barcode, gas_code, capacity_litres)
+     values ($1, 'TEMPLATE-1', 'XE', 10)`,
+    [bench.env.DEMO_TEMPLATE_TENANT_ID],
+  )
+  await page.getByRole('button', { name: 'Xenon (edit this row)' }).click()
+  await page.getByLabel('Why? (optional)').fill('Nobody bought it')
+  await page.getByRole('button', { name: 'Delete…' }).click()
+  await expectAccessible(page)
+  await takeScreenshots(page, 'default-delete')
+  await page.getByRole('button', { name: 'Delete the row' }).click()
+  await see(page.getByText('The row was not deleted'))
+  await see(page.getByText(/rows of bottles refer to it/))
+  expect(await page.getByLabel('Why? (optional)').inputValue()).toBe('Nobody bought it')
+  await takeScreenshots(page, 'default-delete-refused')
+  await bench.query(`delete from public.bottles where organization_id = $1`, [
+    bench.env.DEMO_TEMPLATE_TENANT_ID,
+  ])
+  await page.getByRole('button', { name: 'Delete…' }).click()
+  await page.getByRole('button', { name: 'Delete the row' }).click()
+  await see(page.getByRole('heading', { name: 'Gas types', exact: true }))
+  await page.getByRole('button', { name: 'Helium (edit this row)' }).click()
+  await page.getByRole('button', { name: 'Delete…' }).click()
+  await page.getByRole('button', { name: 'Delete the row' }).click()
+  await see(page.getByText('7 rows', { exact: false }))
+  expect(await readJournal()).toEqual([
+    { action: 'insert', note: 'Asked for by two customers' },
+    { action: 'delete', note: 'Nobody bought it' },
+    { action: 'delete', note: null },
+  ])
+
+  await page.getByRole('button', { name: 'All tables' }).click()
+  await page.getByRole('link', { name: 'the page of the template' }).click()
+  const version = page.getByRole('row').filter({ hasText: 'Before the noble gases' }).first()
+  await version.getByRole('button', { name: /^Compare/ }).click()
+  await see(page.getByRole('button', { name: /^1 ?missing/ }))
+  await page.goBack()
+  await version.getByRole('button', { name: /^Restore/ }).click()
+  await page.getByRole('button', { name: 'Validate', exact: true }).click()
+  await page.getByRole('button', { name: 'Next: confirm' }).click()
+  await page.getByRole('button', { name: /^Restore \d+ rows?$/ }).click()
+  await see(page.getByText('Restored', { exact: true }))
+  expect(await photographTemplate()).toBe(before)
+})
+
+test('without a template it says what to do; of several tenants one that fails is named and tried again', async () => {
+  const { env } = bench
+  const tenantOf = (number: number) => `a0000000-0000-4000-8000-00000000000${number}`
+  const [late, failing, other] = [tenantOf(3), tenantOf(4), tenantOf(5)]
+  const before = await readDefaults()
+  await bench.query(`delete from tenantkeep.settings where key = 'template_tenant'`)
+  const page = await openAsOperator({ search: '?tab=defaults' })
+  await see(page.getByText('No tenant holds the defaults'))
+  await expectAccessible(page)
+  await takeScreenshots(page, 'defaults-none')
+  await bench.query(
+    `insert into tenantkeep.settings (key, value) values ('template_tenant', to_jsonb($1::text))`,
+    [env.DEMO_TEMPLATE_TENANT_ID],
+  )
+  await page.getByRole('button', { name: 'Look again' }).click()
+  await page.getByRole('button', { name: 'Seed tenants…' }).click()
+  for (const name of ["O'Malley", '札幌ガス容器', 'Balloon Barn']) {
+    await page.getByLabel(name).check()
+  }
+  await page.getByLabel('All 6 tables of the defaults').uncheck()
+  await page.getByLabel('Locations', { exact: true }).check()
+  const switches = await holdSeeding({ late, failing })
+  await page.getByRole('button', { name: 'Rehearse' }).click()
+  await see(page.getByText('9 rows would be added.'))
+  await page.getByRole('button', { name: 'Next: confirm' }).click()
+  await page.getByLabel('Why? (optional)').fill('Yards for everybody')
+  await switches.on()
+  await page.getByRole('button', { name: 'Seed 3 tenants' }).click()
+  await see(page.getByText(/ of 3 tenants, 1 failed$/))
+  await see(page.getByRole('listitem').filter({ hasText: '札幌ガス容器' }))
+  await expectAccessible(page)
+  await takeScreenshots(page, 'seed-progress')
+  await switches.off()
+  await see(page.getByText('2 of 3 tenants seeded, 1 failed'))
+  await expectAccessible(page)
+  await takeScreenshots(page, 'seed-failed')
+  await page.getByRole('button', { name: 'Rehearse the failed ones again' }).click()
+  await page.getByRole('button', { name: 'Next: confirm' }).click()
+  await page.getByRole('button', { name: 'Seed 札幌ガス容器' }).click()
+  await see(page.getByText('1 tenant seeded', { exact: true }))
+
+  expect(countNew(before.locations, (await readDefaults()).locations)).toEqual(
+    Object.fromEntries([late, failing, other].map((tenant) => [tenant, 3])),
+  )
+})
+
 interface Gas {
   tenant: string
   code: string
@@ -203,4 +339,55 @@ async function gas(code: string) {
     [bench.env.DEMO_TEMPLATE_TENANT_ID, code],
   )
   return row
+}
+
+async function makeOperator(operator: { user_id: string; label: string } | undefined) {
+  await bench.query('insert into tenantkeep.operators (user_id, label) values ($1, $2)', [
+    operator?.user_id,
+    operator?.label,
+  ])
+}
+
+/** All gas types of the template, with everything that is in them. */
+async function photographTemplate(): Promise<string> {
+  const rows = await bench.query<{ row: string }>(
+    `select g::text as row from public.gas_types g where organization_id = $1 order by code`,
+    [bench.env.DEMO_TEMPLATE_TENANT_ID],
+  )
+  return JSON.stringify(rows)
+}
+
+/** What was done to gas types by hand, in its order. */
+function readJournal() {
+  return bench.query(
+    `select details ->> 'action' as action, note from public.backup_logs
+     where backup_type = 'defaults' and details ->> 'action' <> 'update' order by created_at`,
+  )
+}
+
+/**
+ * While it is on, locations can't be written to one tenant, and another waits until it is off: two locks that
+ * a trigger asks for, so that nothing depends on how fast anybody is.
+ */
+async function holdSeeding({ late, failing }: { late: string; failing: string }) {
+  await bench.query(
+    `create function public.hold_seeding() returns trigger language plpgsql as $$
+     begin
+       if new.organization_id = '${failing}' and not pg_try_advisory_xact_lock_shared(4712) then
+         raise exception 'no more yards';
+       end if;
+       while new.organization_id = '${late}' and not pg_try_advisory_xact_lock_shared(4711) loop
+         perform pg_sleep(0.05);
+       end loop;
+       return new;
+     end $$;
+     create trigger hold_seeding before insert on public.locations
+       for each row execute function public.hold_seeding()`,
+  )
+  const client = new pg.Client({ connectionString: bench.env.ADMIN_DB_URL })
+  await client.connect()
+  return {
+    on: () => client.query('select pg_advisory_lock(4711), pg_advisory_lock(4712)'),
+    off: () => client.end(),
+  }
 }

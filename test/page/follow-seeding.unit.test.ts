@@ -25,7 +25,7 @@ const cut = () => {
 type Call = [name: string, body: Record<string, unknown>]
 
 /** Follows a seeding; each function answers in turn, and its last answer again and again. */
-async function follow(answers: Record<string, (() => Response)[]>) {
+async function follow(answers: Record<string, (() => Response | Promise<Response>)[]>) {
   const calls: Call[] = []
   const news: SeedNews[] = []
   vi.stubGlobal('fetch', async (url: string, init: { body: string }) => {
@@ -95,6 +95,21 @@ describe('a seeding is begun once, under its key', () => {
     })
 
     expect(end).toMatchObject({ kind: 'refused', error: { code: 'plan_stale' } })
+  })
+
+  test('and one that takes its time is not mistaken for a run that can’t be read', async () => {
+    const asked = Promise.withResolvers<void>()
+    const { end } = await follow({
+      'seed-defaults': [() => asked.promise.then(() => refusal(403, 'not_allowed'))],
+      'get-run': [
+        () => {
+          asked.resolve()
+          return refusal(403, 'not_allowed')
+        },
+      ],
+    })
+
+    expect(end).toMatchObject({ kind: 'refused', error: { code: 'not_allowed' } })
   })
 
   test('a single tenant that failed is read from its run', async () => {

@@ -542,7 +542,7 @@ function explainRefusal(live: ProtectedTable, action: Action, error: unknown): u
   }
   return new BackupError(
     'invalid_request',
-    `The database refuses this row of ${live.label}${constraint === null ? '' : ` (${constraint})`}: ${words[state] ?? `it does not meet what the table asks of its rows (${state})`}. Nothing was written.`,
+    `The database refuses ${action === 'delete' ? 'to delete ' : ''}this row of ${live.label}${constraint === null ? '' : ` (${constraint})`}: ${words[state] ?? `it does not meet what the table asks of its rows (${state})`}. Nothing was written.`,
     { cause: error, details: { constraint, state } },
   )
 }

@@ -151,7 +151,8 @@ async function describeRefused(
   const by =
     constraint ??
     (state === '42501' && !isWithin ? 'row level security' : `the database (${state})`)
-  const trigger = isWithin && firesTriggers ? ' by one of its triggers or of their functions' : ''
+  const trigger =
+    isWithin && firesTriggers ? ', in one of its triggers or a function that it calls' : ''
   const isForbidden = state === '42501' && isWithin
   for (const row of known) {
     if (!row.is_manual) continue
@@ -160,7 +161,7 @@ async function describeRefused(
       table: label,
       index: manualIndex(row.key),
       column: isColumn ? constraint : null,
-      reason: isColumn ? 'must have a value' : `refused${trigger} by ${by}`,
+      reason: isColumn ? 'must have a value' : `refused by ${by}${trigger}`,
     })
   }
   const copies = known.filter((row) => !row.is_manual)
@@ -182,7 +183,7 @@ async function describeRefused(
         ? `${copies.length} rows of ${label} refer to rows of ${foreignKey.parentName} that are not there (${constraint}).`
         : state === '42501'
           ? `${copies.length} rows of ${label} would not belong to this tenant: nothing that is there or copied owns them.`
-          : `${copies.length} rows of ${label} are refused${trigger} by ${by}.`,
+          : `${copies.length} rows of ${label} are refused by ${by}${trigger}.`,
   })
 }
 

@@ -5,23 +5,25 @@ import type { BackupRequest } from './start-backup.ts'
 
 interface CreateBackupDialogProps {
   tenantName: string
+  /** A backup of the template is a version of the defaults. */
+  word?: 'backup' | 'version'
   isOpen: boolean
   onClose: () => void
   onCreate: (request: BackupRequest) => void
 }
 
 /** Asks for a name, a note and tags, all optional, and checks them as they are typed. */
-export function CreateBackupDialog({ isOpen, ...props }: CreateBackupDialogProps) {
+export function CreateBackupDialog({ isOpen, word = 'backup', ...props }: CreateBackupDialogProps) {
   return (
     <Modal
       opened={isOpen}
       onClose={props.onClose}
-      title="Create backup"
+      title={`Create ${word}`}
       classNames={{ title: classes.dialogTitle }}
       closeButtonProps={{ 'aria-label': 'Close' }}
       size="md"
     >
-      <CreateBackupForm {...props} />
+      <CreateBackupForm {...props} word={word} />
     </Modal>
   )
 }
@@ -29,6 +31,7 @@ export function CreateBackupDialog({ isOpen, ...props }: CreateBackupDialogProps
 /** Its own component, so that it begins empty each time the dialog opens. */
 function CreateBackupForm({
   tenantName,
+  word,
   onClose,
   onCreate,
 }: Omit<CreateBackupDialogProps, 'isOpen'>) {
@@ -50,7 +53,7 @@ function CreateBackupForm({
           <Button variant="default" onClick={onClose}>
             Cancel
           </Button>
-          <Button type="submit">Create backup</Button>
+          <Button type="submit">Create {word}</Button>
         </Group>
       </Stack>
     </form>

@@ -79,7 +79,7 @@ export function DefaultsList(props: DefaultsListProps) {
           action={<Code>{'"marks": { "seeded": true }'}</Code>}
         />
       ) : (
-        <div className={classes.framed}>
+        <div className={`${classes.framed} ${classes.tables}`}>
           <ListTable
             caption="Tables that take part in the defaults"
             head={
@@ -212,6 +212,7 @@ function Versions({ services, defaults: { template }, isNarrow, announce }: Defa
           <Suspense fallback={null}>
             <CreateBackupDialog
               tenantName={template.name}
+              word="version"
               isOpen={dialog === 'open'}
               onClose={() => setDialog('closed')}
               onCreate={(request) => {

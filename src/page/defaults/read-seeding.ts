@@ -269,8 +269,10 @@ export async function followSeeding(
       if (run.status !== 'running') return { kind: 'ended', run }
     } catch (error) {
       if (!(error instanceof RequestFailed)) throw error
+      // The call has yet to answer: a refusal of it is told by itself, and is no failure to read its run.
+      const isCalling = job.body !== null && answered === null
+      if (isCalling && runId === null && error.code !== 'offline') continue
       if (error.code === 'run_not_found' && runId === null) {
-        if (answered === null) continue
         if (asks < MOST_ASKS) continue
         return {
           kind: 'refused',

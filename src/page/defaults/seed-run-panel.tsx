@@ -1,5 +1,5 @@
 import { Alert, Button, Text } from '@mantine/core'
-import { useEffect, useRef } from 'react'
+import { useEffect, useRef, useState } from 'react'
 import { RequestFailed } from '../calls/call-function.ts'
 import { formatCount, formatPlural } from '../frame/format.ts'
 import { Icon } from '../frame/icons.tsx'
@@ -31,7 +31,8 @@ export function SeedRunPanel(props: SeedRunPanelProps) {
   const job = useRef(
     launch !== null ? { ...launch, runId: null } : { key: runId ?? '', body: null, runId },
   )
-  const state = useSeeding(services, job.current)
+  const [looks, setLooks] = useState(0)
+  const state = useSeeding(services, job.current, looks)
   const known =
     state.kind === 'working'
       ? state.run?.runId
@@ -70,9 +71,14 @@ export function SeedRunPanel(props: SeedRunPanelProps) {
         <Button variant="default" size="md" onClick={onFinish}>
           Back to the defaults
         </Button>
-        {state.kind === 'refused' && (
+        {state.kind === 'refused' ? (
           <Button size="md" onClick={() => onBack(false)}>
             Back to the plan
+          </Button>
+        ) : (
+          // The same key never seeds twice, so whatever became of it is found.
+          <Button size="md" onClick={() => setLooks(looks + 1)}>
+            Look again
           </Button>
         )}
       </div>
@@ -108,18 +114,14 @@ function Ended({ run, isNarrow, onOnly, onFinish }: SeedRunPanelProps & { run: S
         isNarrow={isNarrow}
       />
       <div className={restore.actions}>
+        <Button variant={failed.length > 0 ? 'default' : 'filled'} size="md" onClick={onFinish}>
+          Back to the defaults
+        </Button>
         {failed.length > 0 && (
-          <Button
-            variant="default"
-            size="md"
-            onClick={() => onOnly(failed.map(({ id, name }) => ({ id, name })))}
-          >
+          <Button size="md" onClick={() => onOnly(failed.map(({ id, name }) => ({ id, name })))}>
             Rehearse the failed ones again
           </Button>
         )}
-        <Button size="md" onClick={onFinish}>
-          Back to the defaults
-        </Button>
       </div>
     </>
   )

@@ -11,17 +11,19 @@ export type SeedState =
 const WORKING = { kind: 'working', run: null, isLineThere: true } as const
 
 /**
- * Begins and follows what the key and body, or the run, name; again where one of them is another. Null waits.
+ * Begins and follows what the key and body, or the run, name; again where one of them, or the count of looks,
+ * is another. Null waits.
  */
 export function useSeeding(
   services: PageServices,
   job: { key: string; body: string | null; runId: string | null } | null,
+  looks = 0,
 ): SeedState {
   const [state, setState] = useState<SeedState & { of?: string }>({ ...WORKING, since: new Date() })
   const key = job?.key ?? ''
   const body = job?.body ?? null
   const runId = job?.runId ?? null
-  const id = `${key} ${runId} ${body}`
+  const id = `${key} ${runId} ${looks} ${body}`
   const isWaiting = job === null
   useEffect(() => {
     if (isWaiting) return

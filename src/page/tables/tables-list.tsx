@@ -64,6 +64,7 @@ export default function TablesList({ services, isNarrow, announce }: TablesListP
     )
   }
   const { notChecked, changeCommand } = tables.data
+  const countedAt = findCommonCount(tables.data.tables)
   return (
     <>
       <div className={classes.tools}>
@@ -84,6 +85,12 @@ export default function TablesList({ services, isNarrow, announce }: TablesListP
         />
         <Text size="sm" c="dimmed">
           {describeCounts(tables.data.tables)}
+          {countedAt !== null && (
+            <>
+              {' '}
+              · rows counted <Time value={countedAt} />
+            </>
+          )}
         </Text>
       </div>
       {notChecked.length > 0 && (
@@ -122,9 +129,9 @@ export default function TablesList({ services, isNarrow, announce }: TablesListP
               <Text size="sm" c="dimmed">
                 {CLASSES[table.class].word}: {CLASSES[table.class].meaning}
               </Text>
-              <Text size="sm">
-                <RowCount table={table} /> rows
-              </Text>
+              <div className={classes.cardRows}>
+                <RowCount table={table} commonCount={countedAt} hasUnit />
+              </div>
               <Path table={table} />
               <Marks table={table} />
               <div className={shared.cardState}>
@@ -141,7 +148,7 @@ export default function TablesList({ services, isNarrow, announce }: TablesListP
               <th scope="col">Table</th>
               <th scope="col">What it is to a tenant</th>
               <th scope="col" className={shared.number}>
-                Rows of all
+                Rows of all tenants
               </th>
               <th scope="col">What doctor says</th>
             </>
@@ -166,7 +173,7 @@ export default function TablesList({ services, isNarrow, announce }: TablesListP
                 <Path table={table} />
               </td>
               <td className={shared.number}>
-                <RowCount table={table} />
+                <RowCount table={table} commonCount={countedAt} />
               </td>
               <td className={shared.stateCell}>
                 <Condition table={table} />
@@ -201,15 +208,37 @@ function Marks({ table }: { table: ListedTable }) {
   )
 }
 
-function RowCount({ table: { rows } }: { table: ListedTable }) {
-  if (rows === null) return <Nothing />
-  if (rows.countedAt === null) return <>about {formatCount(rows.count)}</>
+/** When the rows were counted, where that was done at one time for all: said once, and not in each line. */
+function findCommonCount(tables: readonly ListedTable[]): Date | null {
+  const times = tables.flatMap(({ rows }) => (rows?.countedAt == null ? [] : [rows.countedAt]))
+  const [first] = times
+  const isCommon = times.every((time) => minuteOf(time) === minuteOf(first ?? time))
+  return first !== undefined && isCommon ? first : null
+}
+
+const minuteOf = (time: Date) => Math.floor(time.getTime() / 60_000)
+
+function RowCount({
+  table: { rows },
+  commonCount,
+  hasUnit = false,
+}: {
+  table: ListedTable
+  commonCount: Date | null
+  /** `12 rows`, where no heading says what it is. */
+  hasUnit?: boolean
+}) {
+  if (rows === null) return hasUnit ? 'Rows not counted' : <Nothing />
+  const number = hasUnit ? formatPlural(rows.count, 'row') : formatCount(rows.count)
+  if (rows.countedAt === null) return `about ${number}`
   return (
     <>
-      {formatCount(rows.count)}
-      <Text span size="xs" c="dimmed" display="block">
-        counted <Time value={rows.countedAt} />
-      </Text>
+      {number}
+      {commonCount === null && (
+        <Text span size="xs" c="dimmed" display="block">
+          counted <Time value={rows.countedAt} />
+        </Text>
+      )}
     </>
   )
 }

@@ -143,7 +143,10 @@ describe('seeding again', () => {
     await trial.seed()
   })
 
-  it('adds what is new in the template, and tells what it would bring up to date', async () => {
+  it('adds what is new in the template, tells what it would bring up to date, and does so in place', async () => {
+    const [before] = await trial.run<{ id: string }>(
+      `select id from shop.kinds where tenant_id = 'alpha' and name = 'oxygen'`,
+    )
     await trial.run(`insert into shop.kinds (tenant_id, name, unit, above) values ('zero', 'helium', 'l', 1);
       update shop.kinds set color = 'blue' where id = 2`)
 
@@ -162,24 +165,17 @@ describe('seeding again', () => {
         `select a.tenant_id from shop.kinds k join shop.kinds a on a.id = k.above where k.name = 'helium' and k.tenant_id = 'alpha'`,
       ),
     ).toEqual([{ tenant_id: 'alpha' }])
-  })
 
-  it('brings a copy up to date that nobody touched, in place', async () => {
-    const [before] = await trial.run<{ id: string }>(
-      `select id from shop.kinds where tenant_id = 'alpha' and name = 'oxygen'`,
-    )
-    await trial.run(`update shop.kinds set color = 'blue' where id = 2`)
+    const updated = await trial.seed({ mode: 'update' })
 
-    const result = await trial.seed({ mode: 'update' })
-
-    expect(writtenBy(result)).toEqual({ 'shop.kinds': { inserted: 0, updated: 1 } })
+    expect(writtenBy(updated)).toEqual({ 'shop.kinds': { inserted: 0, updated: 1 } })
     expect(
       await trial.run(
         `select id, color from shop.kinds where tenant_id = 'alpha' and name = 'oxygen'`,
       ),
     ).toEqual([{ id: before?.id, color: 'blue' }])
     expect(casesOf(await trial.rehearse({ mode: 'update' }))).toMatchObject({
-      'shop.kinds': { unchanged: 3 },
+      'shop.kinds': { unchanged: 4 },
     })
   })
 
@@ -221,7 +217,7 @@ describe('seeding again', () => {
         insert into shop.kinds (tenant_id, name, unit) values ('zero', 'helium', 'l')`)
     })
 
-    it('refuses to bring anything up to date, and names the row and what differs', async () => {
+    it('refuses to bring anything up to date, names the row and what differs, and adds what is missing all the same', async () => {
       const refusal = await refusalOfSeed(trial.seed({ mode: 'update' }))
 
       expect(refusal).toMatchObject({ code: 'seed_conflict', status: 409 })
@@ -244,9 +240,16 @@ describe('seeding again', () => {
         { name: 'color', tenant: 'mine', template: 'blue', isMasked: false },
       ])
       expect(writtenBy(rehearsed)).toEqual({ 'shop.kinds': { inserted: 1, updated: 0 } })
-    })
+      for (const decision of [
+        { case: 'both_changed', table: 'shop.kinds', key: { id: '3' }, decision: 'overwrite' },
+        { case: 'edited', table: null, key: null, decision: 'overwrite' },
+      ] as const) {
+        // About another row, about another case.
+        await expect(trial.seed({ mode: 'update', decisions: [decision] })).rejects.toMatchObject({
+          code: 'seed_conflict',
+        })
+      }
 
-    it('adds what is missing all the same', async () => {
       const result = await trial.seed()
       expect(writtenBy(result)).toEqual({ 'shop.kinds': { inserted: 1, updated: 0 } })
       expect(casesOf(result)).toMatchObject({ 'shop.kinds': { both_changed: 1, new: 1 } })
@@ -266,17 +269,6 @@ describe('seeding again', () => {
       const after = await trial.rehearse({ mode: 'update' })
       expect(after.conflicts).toEqual([])
       expect(casesOf(after)).toMatchObject({ 'shop.kinds': { [then]: expect.any(Number) } })
-    })
-
-    it('lets no decision about another row or case count', async () => {
-      for (const decision of [
-        { case: 'both_changed', table: 'shop.kinds', key: { id: '3' }, decision: 'overwrite' },
-        { case: 'edited', table: null, key: null, decision: 'overwrite' },
-      ] as const) {
-        await expect(trial.seed({ mode: 'update', decisions: [decision] })).rejects.toMatchObject({
-          code: 'seed_conflict',
-        })
-      }
     })
 
     it('needs no decision where both changed to the same', async () => {

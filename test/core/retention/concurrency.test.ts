@@ -2,12 +2,14 @@ import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest'
 import { type Backup, findBackup } from '../../../src/core/backup/backup-record.ts'
 import { recordExport } from '../../../src/core/backup/record-export.ts'
 import { takeBackup } from '../../../src/core/backup/take-backup.ts'
+import { updateBackup } from '../../../src/core/backup/update-backup.ts'
 import { verifyBackup } from '../../../src/core/backup/verify-backup.ts'
 import { runComparison } from '../../../src/core/compare/run-comparison.ts'
 import { openBackup } from '../../../src/core/restore/open-backup.ts'
 import { DEFAULT_OPTIONS } from '../../../src/core/restore/restore-options.ts'
 import { restoreTenant } from '../../../src/core/restore/restore-tenant.ts'
 import { undoRestore } from '../../../src/core/restore/undo-restore.ts'
+import { previewPrune } from '../../../src/core/retention/preview-prune.ts'
 import { pruneBackups } from '../../../src/core/retention/prune-backups.ts'
 import type { Services } from '../../../src/core/services.ts'
 import { ageBackup, clearRetention, takeAgedBackups } from '../../support/aged-backups.ts'
@@ -54,12 +56,15 @@ afterAll(async () => {
 })
 
 const hooked = (...hooks: Hook[]) => servicesOf(hookDatabase(database.worker, hooks), store.store)
-const prune = (by = services) =>
-  pruneBackups(by, { actor: CRON, runId: null, until: new Date(Date.now() + 60_000) })
+const INPUT = { actor: CRON, runId: null }
+const soon = () => new Date(Date.now() + 60_000)
+const prune = (by = services) => pruneBackups(by, { ...INPUT, until: soon() })
 const statusOf = async ({ id }: Backup) => (await findBackup(database.worker, id))?.status
 const RESTORE = { tenantId: ALPHA, options: DEFAULT_OPTIONS, isDryRun: false, actor: SYSTEM }
 /** The statement of a prune that takes backups out of the catalog. */
 const MARKS = /set status = 'pruned', pruned_at/
+/** A prune takes the tenant's lock. */
+const LOCKS = /pg_try_advisory_lock/
 const codeOf = (error: unknown) =>
   error !== null && typeof error === 'object' && 'code' in error ? error.code : error
 
@@ -182,24 +187,34 @@ test('whichever of prune, comparison and pin locks the backup first wins, and th
     actor: SYSTEM,
   }
   // It comes between the plan and the lock: prune gives way.
-  const late = await prune(
-    hooked({
-      when: 'before',
-      statement: /order by id for update/,
-      act: async () => {
-        await database.worker.query(
-          `update public.tenant_backups set pinned_at = now(), pinned_by = 'ann', pinned_by_kind = 'user', pin_reason = 'r'
-           where id = $1`,
-          [old.id],
-        )
-      },
-    }),
-  )
-  expect(late.details).toMatchObject({ backups: 0, busy: [ALPHA] })
-  expect(await statusOf(old)).toBe('complete')
-  await database.admin.query(
-    'update public.tenant_backups set pinned_at = null, pinned_by = null, pinned_by_kind = null, pin_reason = null',
-  )
+  for (const [comes, goes] of [
+    [
+      `update public.tenant_backups set pinned_at = now(), pinned_by = 'ann', pinned_by_kind = 'user', pin_reason = 'r'
+       where id = $1`,
+      `update public.tenant_backups set pinned_at = null, pinned_by = null, pinned_by_kind = null, pin_reason = null
+       where id = $1`,
+    ],
+    [
+      `insert into tenantkeep.runs (kind, actor_kind, actor_label, tenant_ids, request)
+       values ('compare', 'user', 'ann', '{alpha}', jsonb_build_object('backup_id', $1::text))`,
+      `update tenantkeep.runs set status = 'complete' where request ->> 'backup_id' = $1`,
+    ],
+    [
+      `update public.tenant_backups set status = 'failed', error_code = 'internal', error_message = 'e' where id = $1`,
+      `update public.tenant_backups set status = 'complete' where id = $1`,
+    ],
+  ] as const) {
+    const late = await prune(
+      hooked({
+        when: 'before',
+        statement: /order by id for update/,
+        act: async () => void (await database.superuser.query(comes, [old.id])),
+      }),
+    )
+    expect(late.details, comes).toMatchObject({ backups: 0, busy: [ALPHA] })
+    await database.superuser.query(goes, [old.id])
+    expect(await statusOf(old), comes).toBe('complete')
+  }
 
   // It comes after the lock: the comparison waits for prune, and finds nothing.
   const begun: Promise<unknown>[] = []
@@ -223,4 +238,22 @@ test('whichever of prune, comparison and pin locks the backup first wins, and th
 
   expect(await statusOf(old)).toBe('pruned')
   expect(await Promise.all(begun)).toEqual(['backup_incomplete'])
+})
+
+test('what would go under the lock is what was approved, or nothing goes', async () => {
+  const [other] = await takeAgedBackups(database, services, [49])
+  if (other === undefined) throw new Error('There is no backup.')
+  await updateBackup(services, { backupId: other.id, actor: SYSTEM, pin: { reason: 'r' } })
+  const { plan_hash: planHash } = await previewPrune(services)
+  const by = hooked({
+    when: 'before',
+    statement: LOCKS,
+    act: async () =>
+      void (await updateBackup(services, { backupId: other.id, actor: SYSTEM, pin: null })),
+  })
+
+  const report = await pruneBackups(by, { ...INPUT, until: soon(), planHash })
+
+  expect(report.details.failed).toMatchObject([{ organization_id: ALPHA, code: 'plan_stale' }])
+  expect(await Promise.all([old, other].map(statusOf))).toEqual(['complete', 'complete'])
 })

@@ -189,6 +189,55 @@ test('pins and holds, what is in use and a tenant that somebody works on stay; t
   ])
 })
 
+test('whatever works with a backup keeps it, and is named, for a day; a store that is not open here always does', async () => {
+  await setSetting('retention', { last: 1 })
+  const taken = await takeAgedBackups(database, services, [60, 59, 58, 57, 56, 55, 0])
+  const ids = taken.map(({ id }) => id).slice(0, -1)
+  await database.superuser.query(
+    `update public.tenant_backups set store_url = 's3://away' where id = $1`,
+    [ids[5]],
+  )
+  await database.superuser.query(
+    `with ids as (select $1::uuid[] as b), drill as (
+       insert into tenantkeep.drills (id, organization_id, backup_id, in_rotation)
+       select gen_random_uuid(), 'alpha', b[1], true from ids
+     ), restore as (
+       insert into public.backup_logs (backup_type, organization_id, backup_id, safety_backup_id, actor_kind, actor_label)
+       select 'restore', 'alpha', b[2], b[3], 'user', 'ann' from ids
+     )
+     insert into tenantkeep.runs (kind, status, finished_at, plan_hash, actor_kind, actor_label, tenant_ids, request)
+     select 'restore', 'complete', now(), 'x', 'user', 'ann', '{alpha}'::text[],
+       jsonb_build_object('task', jsonb_build_object('backup_id', b[4], 'dry_run', true)) from ids
+     union all
+     select 'compare', 'running', null, null, 'user', 'ann', '{alpha}', jsonb_build_object('with_backup_id', b[5]) from ids`,
+    [ids],
+  )
+  const readUses = async () => {
+    const { tenants } = await previewPrune(services, { tenantId: ALPHA })
+    return ids.map((id) => {
+      const kept = tenants[0]?.kept?.find(({ backup_id }) => backup_id === id)
+      return kept?.reasons.map(({ message }) => message).join() ?? 'goes'
+    })
+  }
+
+  const uses = await readUses()
+  await database.superuser.query(
+    `update tenantkeep.drills set started_at = started_at - interval '2 days';
+     update public.backup_logs set created_at = created_at - interval '2 days' where backup_type = 'restore';
+     update tenantkeep.runs set created_at = created_at - interval '2 days', finished_at = finished_at - interval '2 hours'`,
+  )
+
+  expect(uses).toEqual([
+    'It is in use: drill under way.',
+    'It is in use: restore under way.',
+    'It is in use: restore under way.',
+    'It is in use: a restore was rehearsed from it within the hour.',
+    'It is in use: compare under way.',
+    'It lies in a store that is not set up here, so it can’t be removed.',
+  ])
+  expect(await readUses()).toEqual([...Array(5).fill('goes'), uses[5]])
+})
+
 test('a safety backup goes with its plan and what was put aside, and undo says that it is too late', async () => {
   const [backup] = await takeAgedBackups(database, services, [0])
   await database.admin.query(

@@ -1,4 +1,4 @@
-import { createClient } from '@supabase/supabase-js'
+import { createClient, isAuthSessionMissingError } from '@supabase/supabase-js'
 import { BackupError } from '../core/errors.ts'
 import type { Environment } from './environment.ts'
 
@@ -9,6 +9,9 @@ export interface User {
 }
 
 const TIMEOUT_MS = 8_000
+
+/** What Auth answers where it has looked, and the token is not good. */
+const REFUSALS: ReadonlySet<number> = new Set([401, 403, 404])
 
 /**
  * Asks Supabase Auth whose token this is, rather than trusting what is written in it: a session that was
@@ -32,7 +35,8 @@ export async function verifyUser(environment: Environment, token: string): Promi
   })
   const { data, error } = await client.auth.getUser(token)
   if (error === null) return { id: data.user.id, label: data.user.email ?? data.user.id }
-  if (error.status === 401 || error.status === 403 || error.status === 404) {
+  // auth-js gives the answer for a session that was ended a status of its own.
+  if (isAuthSessionMissingError(error) || REFUSALS.has(error.status ?? 0)) {
     throw new BackupError('not_signed_in', 'The session has ended or is not known. Sign in again.')
   }
   throw new BackupError(

@@ -416,11 +416,16 @@ describe('when Supabase Auth', () => {
     expect({ status, code: json.error.code }).toEqual({ status: 503, code: 'auth_unavailable' })
   })
 
-  test('does not know the session any more, the user has to sign in again', async () => {
+  // As hosted Auth says it, and as older ones do.
+  test.each([
+    { code: 403, error_code: 'session_not_found', msg: 'x' },
+    { code: 'session_not_found', message: 'x' },
+    { code: 403, error_code: 'bad_jwt', msg: 'x' },
+  ])('does not know the session any more, the user has to sign in again: %o', async (body) => {
     await site.tokenOf('owner')
     server.use(
       http.get(`${site.env.SUPABASE_URL}/auth/v1/user`, () =>
-        HttpResponse.json({ code: 'session_not_found', message: 'x' }, { status: 403 }),
+        HttpResponse.json(body, { status: 403 }),
       ),
     )
 

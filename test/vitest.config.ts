@@ -48,11 +48,9 @@ export default defineConfig({
         test: {
           name: 'e2e',
           include: ['test/e2e/**/*.test.ts'],
-          globalSetup: 'test/support/global-setup.ts',
+          globalSetup: ['test/support/global-setup.ts', 'test/support/unpack-browser.ts'],
           testTimeout: 120_000,
           hookTimeout: 180_000,
-          // One browser and one stack at a time.
-          fileParallelism: false,
           expect: { poll: { timeout: 30_000 } },
         },
       },

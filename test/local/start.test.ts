@@ -30,6 +30,7 @@ beforeAll(async () => {
     TENANTKEEP_APP_PORT: String(await findFreePort()),
     TENANTKEEP_API_PORT: String(await findFreePort()),
     TENANTKEEP_DB_PORT: String(await findFreePort()),
+    TENANTKEEP_DEMO_ROWS: '2000',
   }
 })
 afterAll(async () => {

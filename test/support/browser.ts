@@ -39,7 +39,8 @@ function at(executablePath: string | undefined): LaunchOptions | null {
   return { executablePath, args: process.getuid?.() === 0 ? ['--no-sandbox'] : [] }
 }
 
-async function findPackaged(): Promise<LaunchOptions | null> {
+/** The packaged browser, unpacked where that was not done before; null where there is none for this platform. */
+export async function findPackaged(): Promise<LaunchOptions | null> {
   if (process.platform !== 'linux' || process.arch !== 'x64') return null
   // Read when the module is loaded: without it the libraries that a bare machine lacks stay packed.
   process.env.AWS_EXECUTION_ENV ??= 'AWS_Lambda_nodejs22.x'
@@ -59,7 +60,8 @@ async function findPackaged(): Promise<LaunchOptions | null> {
 /** The browser is unpacked once for all runs, and not into memory. */
 async function unpackWhereItLasts(unpack: () => Promise<string>): Promise<string> {
   const { TMPDIR, TENANTKEEP_LASTING_FOLDER } = process.env
-  process.env.TMPDIR = TENANTKEEP_LASTING_FOLDER ?? TMPDIR
+  if (TMPDIR === undefined || TENANTKEEP_LASTING_FOLDER === undefined) return unpack()
+  process.env.TMPDIR = TENANTKEEP_LASTING_FOLDER
   try {
     return await unpack()
   } finally {

@@ -1,6 +1,6 @@
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { mkdtemp, readFile, rm } from 'node:fs/promises'
+import { chmod, mkdtemp, readFile, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
@@ -48,6 +48,8 @@ export async function startLocalStack(): Promise<LocalStack> {
     return { env, stop: async () => {} }
   }
   const folder = await mkdtemp(join(tmpdir(), 'tenantkeep-stack-'))
+  // The server's user must get in, where tests run as root; else the data would lie elsewhere.
+  await chmod(folder, 0o711)
   const checkout = await copyCheckout()
   const child = spawn(process.execPath, [join('src', 'local', 'start.ts')], {
     cwd: checkout.folder,

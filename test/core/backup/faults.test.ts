@@ -52,16 +52,21 @@ async function attempt(
   return { outcome, struck: faultyDatabase.struck || faultyStore.struck }
 }
 
-/** The two kinds in turn, call by call; the other way round too where `EVERY_FAULT` is set. */
-const TURNS = process.env.EVERY_FAULT === undefined ? [0] : [0, 1]
+/** The kinds in turn, call by call; where `EVERY_FAULT` is set, as often as there are kinds, each beginning with another. */
+function turnsOf(kinds: readonly unknown[]): number[] {
+  return process.env.EVERY_FAULT === undefined ? [0] : kinds.map((_, turn) => turn)
+}
 
-test.each(TURNS)(
+const DATABASE_FAULTS = ['error', 'after-success'] as const
+const STORE_FAULTS = ['error', 'after-success', 'cut'] as const
+
+test.each(turnsOf(DATABASE_FAULTS))(
   'every database call fails once (turn %s)',
   async (turn) => {
     const { database: probe } = await bench.countCalls()
     const outcomes = new Set<string>()
     for (let call = 1; call <= probe.calls.length; call += 1) {
-      const how = (call + turn) % 2 === 0 ? 'error' : 'after-success'
+      const how = DATABASE_FAULTS[(call + turn) % DATABASE_FAULTS.length] ?? 'error'
       const { outcome, struck } = await attempt(bench.database.worker, { database: { call, how } })
       const name = `${how} at database call ${call} (${probe.calls[call - 1]?.sql.slice(0, 60)})`
       expect(struck, name).toBe(true)
@@ -74,12 +79,13 @@ test.each(TURNS)(
   240_000,
 )
 
-test.each(['error', 'after-success', 'cut'] as const)(
-  'every store call fails once (%s)',
-  async (how) => {
+test.each(turnsOf(STORE_FAULTS))(
+  'every store call fails once (turn %s)',
+  async (turn) => {
     const { store: probe } = await bench.countCalls()
     expect(new Set(probe.calls.map((call) => call.method))).toEqual(new Set(STORE_METHODS))
     for (let call = 1; call <= probe.calls.length; call += 1) {
+      const how = STORE_FAULTS[(call + turn) % STORE_FAULTS.length] ?? 'error'
       const { outcome, struck } = await attempt(bench.database.worker, { store: { call, how } })
       const name = `${how} at store call ${call} (${probe.calls[call - 1]?.method})`
       expect(struck, name).toBe(true)

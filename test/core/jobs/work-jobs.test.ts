@@ -47,9 +47,12 @@ const SLOT_LOCKS = `select count(*)::int as n from pg_locks
   where locktype = 'advisory' and classid = ${0x746b6273} and granted
     and database = (select oid from pg_database where datname = current_database())`
 
-describe('300 tenants', () => {
+/** `EVERY_FAULT=1` takes as many as a large host has. */
+const TENANTS = process.env.EVERY_FAULT === undefined ? 80 : 300
+
+describe('many tenants', () => {
   test('are all backed up, none twice, never more at once than the setting says', async () => {
-    await shops.make(300)
+    await shops.make(TENANTS)
     await shops.set('max_concurrent_backups', 3)
     const runId = await openRun()
     const seen: number[] = []
@@ -69,13 +72,13 @@ describe('300 tenants', () => {
     watching.abort()
     await watch
 
-    expect(await countBackups()).toEqual({ complete: 300, tenants: 300, others: 0 })
-    expect(own.settled + reports.reduce((sum, { settled }) => sum + settled, 0)).toBe(300)
+    expect(await countBackups()).toEqual({ complete: TENANTS, tenants: TENANTS, others: 0 })
+    expect(own.settled + reports.reduce((sum, { settled }) => sum + settled, 0)).toBe(TENANTS)
     expect(Math.max(...seen)).toBe(3)
     const report = await reportRun(database.worker, runId)
     expect(report).toMatchObject({
       status: 'complete',
-      summary: { total_tenants: 300, successful_tenants: 300, pending_tenants: 0 },
+      summary: { total_tenants: TENANTS, successful_tenants: TENANTS, pending_tenants: 0 },
     })
     expect(report.tenants.every(({ attempts }) => attempts === 1)).toBe(true)
     await shops.make(3)

@@ -324,6 +324,7 @@ test('a tenant that was forgotten: whatever is older goes, pins and all; what is
     backup('2026-11-21T09:00Z'),
     backup('2026-11-20T01:00Z', { pin: { isHold: false, by: 'ann', reason: 'mine' } }),
     backup('2026-11-19T01:00Z', { usedBy: 'restore under way' }),
+    backup('2026-11-18T01:00Z', { isElsewhere: true }),
   ]
 
   const given = facts({ within_days: 30 }, { forgottenAt: new Date('2026-11-21T09:00Z') })
@@ -331,6 +332,7 @@ test('a tenant that was forgotten: whatever is older goes, pins and all; what is
   expect(kept(backups, given).map((it) => it.slice(0, 16))).toEqual([
     '2026-11-21T10:00',
     '2026-11-19T01:00',
+    '2026-11-18T01:00',
   ])
 })
 

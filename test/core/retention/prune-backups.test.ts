@@ -362,6 +362,20 @@ test('a tenant that left keeps everything for its time, then goes whole, holds e
       'pruned',
     ])
     expect(await requireWhole()).toBe(1)
+
+    // With the last one goes what a failed attempt left: no backup will come that tidies up.
+    const stamp = backupStamp(new Date('2026-01-01T00:00:00Z'), crypto.randomUUID())
+    const left = partPath(BETA, stamp, { schema: 'shop', name: 'accounts' }, 1)
+    await store.store.put(left, Buffer.from('left behind'), 'application/gzip')
+    await database.worker.query(
+      `insert into public.tenant_backups (organization_id, backup_type, status, store_url, object_stamp,
+         actor_kind, actor_label, error_code, error_message)
+       values ('beta', 'manual', 'failed', $1, $2, 'system', 'test', 'internal', 'On purpose.')`,
+      [store.store.url, stamp],
+    )
+    await updateBackup(services, { backupId: held?.id ?? '', actor: OPERATOR, pin: null })
+    await prune()
+    expect(await pathsOf(services)).toEqual([])
   } finally {
     await database.admin.query(
       `insert into shop.tenants values ('beta', 'Beta Rentals') on conflict do nothing`,

@@ -3,12 +3,10 @@ import type { Page } from 'playwright-core'
 import { afterAll, afterEach, beforeAll, expect, test } from 'vitest'
 import {
   expectAccessible,
-  type OpenOptions,
   type PageBench,
   PHONE,
   see,
   sidewaysScroll,
-  signIn,
   startPageBench,
   tabTo,
   takeScreenshots,
@@ -45,16 +43,10 @@ beforeAll(async () => {
 afterAll(() => bench?.stop())
 afterEach(() => bench.closePages())
 
-async function openAsOperator(options?: OpenOptions): Promise<Page> {
-  const page = await bench.openPage(options)
-  await signIn(page, bench.env.DEMO_OPERATOR_EMAIL, bench.env.DEMO_OPERATOR_PASSWORD)
-  return page
-}
-
 const heading = (page: Page, name: string) => page.getByRole('heading', { level: 1, name })
 
 test('an operator sees every tenant, what needs attention first', async () => {
-  const page = await openAsOperator()
+  const page = await bench.openAsOperator()
 
   await see(heading(page, 'All tenants'))
   await see(page.getByRole('table'))
@@ -79,7 +71,7 @@ test('an operator sees every tenant, what needs attention first', async () => {
 })
 
 test('searches, opens one by keyboard, reads its backups and history, and comes back', async () => {
-  const page = await openAsOperator()
+  const page = await bench.openAsOperator()
   await see(page.getByRole('table'))
 
   const search = page.getByRole('textbox', { name: 'Search tenants' })
@@ -105,7 +97,7 @@ test('searches, opens one by keyboard, reads its backups and history, and comes 
 })
 
 test('reads the same on a phone', async () => {
-  const page = await openAsOperator({ viewport: PHONE, colorScheme: 'dark' })
+  const page = await bench.openAsOperator({ viewport: PHONE, colorScheme: 'dark' })
 
   await see(page.getByRole('link', { name: 'Nordlicht Medizingase GmbH' }))
   expect(await sidewaysScroll(page)).toBe(0)
@@ -119,7 +111,7 @@ test('the history is filtered, unfolds, and goes into a file for spreadsheets', 
      where organization_id = $1 and status in ('failed', 'cancelled')`,
     [tenantId],
   )
-  const page = await openAsOperator({ search: `?tenant=${tenantId}&tab=history` })
+  const page = await bench.openAsOperator({ search: `?tenant=${tenantId}&tab=history` })
   await see(page.getByRole('table'))
 
   await page.getByRole('combobox', { name: 'What happened' }).selectOption('Restores and undos')

@@ -30,7 +30,6 @@ beforeAll(async () => {
     TENANTKEEP_APP_PORT: String(await findFreePort()),
     TENANTKEEP_API_PORT: String(await findFreePort()),
     TENANTKEEP_DB_PORT: String(await findFreePort()),
-    TENANTKEEP_DEMO_ROWS: '2000',
   }
 })
 afterAll(async () => {
@@ -53,7 +52,13 @@ function start(args: readonly string[] = [], env: Record<string, string> = {}): 
     cwd: checkout.folder,
     detached: true,
     stdio: ['ignore', 'pipe', 'pipe'],
-    env: { ...process.env, ...ports, TENANTKEEP_LOCAL_FOLDER: folder, ...env },
+    env: {
+      ...process.env,
+      ...ports,
+      TENANTKEEP_LOCAL_FOLDER: folder,
+      TENANTKEEP_DEMO_ROWS: '2000',
+      ...env,
+    },
   })
   let output = ''
   for (const stream of [child.stdout, child.stderr]) {

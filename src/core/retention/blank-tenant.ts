@@ -5,7 +5,7 @@ const OWN_RUNS = `select r.id from tenantkeep.runs r where r.tenant_ids = array[
 
 /**
  * Takes out of our tables what is a forgotten tenant's, in the caller's transaction: rows that comparisons
- * kept and restores put aside, what runs told, what it was seeded with, names, notes, tags, pins, and who of its
+ * kept and restores put aside, what runs told, names, notes, tags, pins, and who of its
  * people did something. Only what is older than `before`: a tenant may come again. What stays says that backups
  * and restores took place, under the tenant's id. May be called again.
  */
@@ -16,19 +16,12 @@ export async function blankTenant(
 ): Promise<void> {
   const values = [tenantId, before.toISOString()]
   for (const statement of STATEMENTS) await session.query(statement, values)
-  // Only the operator, confined to the tenant, writes the memory of seeding.
-  await session.query(
-    `select set_config('tenantkeep.tenant', $1, true), set_config('role', 'tenantkeep_operator', true)`,
-    [tenantId],
-  )
-  await session.query(
-    'delete from tenantkeep.seeded_rows where tenant_id = $1 and seeded_at <= $2',
-    values,
-  )
-  await session.query('reset role')
 }
 
-/** Removes what was set for a tenant that the application has no more, in the caller's transaction. */
+/**
+ * Removes what is of use only while the application has the tenant, in the caller's transaction: what was set for it, and
+ * the memory of which of its rows are copies of defaults, without which a seeding would add them a second time.
+ */
 export async function removeTenantSettings(session: Queryable, tenantId: string): Promise<void> {
   await session.query(
     `with rules as (
@@ -39,6 +32,13 @@ export async function removeTenantSettings(session: Queryable, tenantId: string)
      delete from tenantkeep.paused_tenants where tenant_id = $1`,
     [tenantId],
   )
+  // Only the operator, confined to the tenant, writes the memory of seeding.
+  await session.query(
+    `select set_config('tenantkeep.tenant', $1, true), set_config('role', 'tenantkeep_operator', true)`,
+    [tenantId],
+  )
+  await session.query('delete from tenantkeep.seeded_rows where tenant_id = $1', [tenantId])
+  await session.query('reset role')
 }
 
 const STATEMENTS = [

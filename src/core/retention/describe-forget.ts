@@ -27,7 +27,7 @@ function describeInWords(report: ForgetReport): string {
   if (holds.length > 0) sentences.push('An operator holds a backup, so it can’t be done now.')
   if (isInHost) {
     sentences.push(
-      'The application still has this tenant: its next backup begins anew, and so does its next seeding. Pause it to have no backup taken.',
+      'The application still has this tenant: its next backup begins anew. Pause it to have none taken.',
     )
   }
   for (const { store, objects, until } of locked) {

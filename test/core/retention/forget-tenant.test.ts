@@ -251,7 +251,7 @@ test('what any table of ours holds of a tenant goes, but for the journal; what i
     'tenantkeep.run_tenants',
     'tenantkeep.runs',
   ]
-  const settings = ['departed_tenants', 'paused_tenants', 'retention_policies']
+  const settings = ['departed_tenants', 'paused_tenants', 'retention_policies', 'seeded_rows']
   expect(inHost).toEqual([...journal, ...settings.map((name) => `tenantkeep.${name}`)].sort())
   expect(again).toMatchObject({ backups: 0, isInHost: false })
   expect(await readHolders()).toEqual(journal)

@@ -21,7 +21,15 @@ import { quoteIdentifier, quoteLiteral } from '../tables/quote-identifier.ts'
 import type { Reference } from './read-references.ts'
 import { isGiven, matches, type Template } from './read-template.ts'
 import type { BadRow, SeedBlocker, SeedOptions } from './seed-types.ts'
-import { DECISIONS, digestOf, MISSING, runAll, SEEDING, type SeededTable } from './seeding.ts'
+import {
+  DECISIONS,
+  digestOf,
+  MISSING,
+  measure,
+  runAll,
+  SEEDING,
+  type SeededTable,
+} from './seeding.ts'
 import { manualIndex, stageManualRows } from './stage-manual-rows.ts'
 
 /** Every adopted row may give the rows that refer to it another value, and these may be taken too. */
@@ -107,7 +115,7 @@ class CopyLooker {
     }
     await runAll(this.#session, [
       `analyze ${SEEDING} (verdict, decision)`,
-      ...this.#allTables.map(({ staged }) => `analyze ${staged} (${ROW}, ${ACTION})`),
+      ...this.#allTables.flatMap((table) => measure(table, table.staged, [ROW, ACTION])),
     ])
     for (let round = 1; round <= ROUNDS; round += 1) {
       await this.#follow()

@@ -25,6 +25,7 @@ import {
   DECISIONS,
   digestOf,
   MISSING,
+  measure,
   runAll,
   SEEDING,
   type SeededTable,
@@ -169,7 +170,7 @@ const READ_ONLY = 'set transaction read only'
 
 async function stageTemplate(
   connection: Connection,
-  { id, tables }: Template,
+  { id, tables, references }: Template,
   snapshot: Snapshot,
   functionOwner: string,
 ): Promise<void> {
@@ -195,8 +196,7 @@ async function stageTemplate(
         `insert into ${template} (${columns}, ${ROW}, ${ACTION})
          select ${columns}, row_number() over (order by ${order === '' ? 'null' : order}), 'insert'
          ${live.from} where ${live.rowExpression}`,
-        // Statistics of temp tables are temporary, too. Without any, joins of them are planned for a few rows.
-        `analyze ${template}`,
+        ...measure(table, template, joinedColumns(table, references)),
         ...(live.class === 'root'
           ? []
           : [
@@ -218,6 +218,18 @@ async function stageTemplate(
     if (table !== undefined) requireCensus(snapshot, table, Number(count))
   }
   await connection.query(`analyze ${SEEDING} (table_no, row_no, template_key)`)
+}
+
+/** By which rows of the template are found: their numbers, keys, and both ends of references. */
+function joinedColumns({ live }: SeededTable, references: readonly Reference[]): string[] {
+  const names = [
+    ...live.primaryKey.map(({ name }) => name),
+    ...references.flatMap(({ child, childColumns, parent, parentColumns }) => [
+      ...(child === live.label ? childColumns : []),
+      ...(parent === live.label ? parentColumns : []),
+    ]),
+  ]
+  return [ROW, ...[...new Set(names)].map(quoteIdentifier)]
 }
 
 /** Which rows were asked for, and what was decided: keys are read as the columns' own types. */

@@ -54,6 +54,21 @@ export function digestOf(
   return `sha256(convert_to(${lineOf(some, alias)}, 'UTF8'))`
 }
 
+/** Fewer rows are joined faster than they are measured, however badly. */
+const WORTH_MEASURING = 40
+
+/**
+ * Takes statistics of a temp table, which are as temporary: without any, joins are planned for a few rows, and
+ * cost the square of those that are there.
+ */
+export function measure(
+  { rowsInTemplate }: SeededTable,
+  name: string,
+  columns: readonly string[],
+): string[] {
+  return rowsInTemplate < WORTH_MEASURING ? [] : [`analyze ${name} (${columns.join(', ')})`]
+}
+
 /** Statements without parameters, in one round trip. */
 export async function runAll(session: Queryable, statements: readonly string[]): Promise<void> {
   if (statements.length > 0) await session.query(statements.join(';\n'))

@@ -243,13 +243,14 @@ export function describeTotals(totals: SeedTotals, { isDone }: { isDone: boolean
   return isDone ? 'Nothing had to be written.' : 'Nothing would be written.'
 }
 
-/** What a tenant ends with, in a few words. */
-export function describeOutcome(outcome: SeedOutcome): string {
+/** What a tenant ends with, in a few words; for a rehearsal `would be`. */
+export function describeOutcome(outcome: SeedOutcome, { isDone }: { isDone: boolean }): string {
   const { inserted, updated, adopted } = sumUp([outcome])
+  const verb = isDone ? '' : 'would be '
   const parts = [
-    inserted > 0 ? `${formatCount(inserted)} added` : '',
-    updated > 0 ? `${formatCount(updated)} overwritten` : '',
-    adopted > 0 ? `${formatCount(adopted)} taken for copies` : '',
+    inserted > 0 ? `${formatCount(inserted)} ${verb}added` : '',
+    updated > 0 ? `${formatCount(updated)} ${verb}overwritten` : '',
+    adopted > 0 ? `${formatCount(adopted)} ${verb}taken for copies` : '',
   ].filter((part) => part !== '')
   return parts.length === 0 ? 'nothing to write' : parts.join(', ')
 }

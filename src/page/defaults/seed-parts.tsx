@@ -197,7 +197,7 @@ function Outcome({ tenant, isDone }: { tenant: SeedOutcome; isDone: boolean }) {
   ]
   return (
     <>
-      <Text size="sm">{describeOutcome(tenant)}</Text>
+      <Text size="sm">{describeOutcome(tenant, { isDone })}</Text>
       {result.undoId !== null && (
         <Anchor
           size="sm"

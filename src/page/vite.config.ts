@@ -2,7 +2,6 @@ import { randomBytes } from 'node:crypto'
 import type { ServerResponse } from 'node:http'
 import { createRequire, registerHooks } from 'node:module'
 import { join } from 'node:path'
-import { pathToFileURL } from 'node:url'
 import { gzipSync } from 'node:zlib'
 import react from '@vitejs/plugin-react'
 import { defineConfig, type Plugin, type ViteDevServer } from 'vite'
@@ -114,10 +113,9 @@ function adaptNetlifyBundler(): void {
         ({ of, seenBy }) => of === specifier && parentURL.includes(`/${seenBy}/`),
       )
       if (standIn === undefined) return resolved
-      const url = pathToFileURL(join(repository, 'src', 'local', standIn.file)).href
       return {
         ...resolved,
-        url: `${url}?original=${encodeURIComponent(resolved.url)}`,
+        url: `${standIn.url.href}?original=${encodeURIComponent(resolved.url)}`,
         format: 'module',
       }
     },
@@ -126,11 +124,15 @@ function adaptNetlifyBundler(): void {
 
 /** Modules of ours that Netlify's emulator gets instead of what it asks for; each says why. */
 const STAND_INS = [
-  { of: '@vercel/nft', seenBy: 'zip-it-and-ship-it', file: 'trace-own-files.mjs' },
+  {
+    of: '@vercel/nft',
+    seenBy: 'zip-it-and-ship-it',
+    url: new URL('../local/trace-own-files.mjs', import.meta.url),
+  },
   {
     of: '@netlify/zip-it-and-ship-it',
     seenBy: 'functions-dev',
-    file: 'bundle-what-changed.mjs',
+    url: new URL('../local/bundle-what-changed.mjs', import.meta.url),
   },
 ]
 

@@ -1,5 +1,6 @@
 import { randomUUID } from 'node:crypto'
 import * as z from 'zod'
+import { recordCrashes } from '../backup/backup-record.ts'
 import { readBackupSettings } from '../backup/backup-settings.ts'
 import { explainFailureOf } from '../backup/explain-failure.ts'
 import { confineSession, openSnapshot, tenantNotFound } from '../backup/read-snapshot.ts'
@@ -112,6 +113,7 @@ export async function seedTenant(services: Services, input: SeedInput): Promise<
       await lockTenant(session, tenantId, { waitMs: input.waitMs ?? 0, signal })
       attempt.start.tenantName = await readTenantName(session, tenantId)
       if (!isDryRun) {
+        await interruptible(recordCrashes(catalog, tenantId), signal)
         await interruptible(recordRestoreCrashes(catalog, tenantId), signal)
         await interruptible(recordSeedStart(catalog, attempt.start), signal)
       }

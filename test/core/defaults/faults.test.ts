@@ -1,4 +1,6 @@
+import { randomUUID } from 'node:crypto'
 import { afterAll, beforeAll, expect, test } from 'vitest'
+import { recordStart } from '../../../src/core/backup/backup-record.ts'
 import { connectDatabase } from '../../../src/core/database/connect-database.ts'
 import { seedTenant } from '../../../src/core/defaults/seed-tenant.ts'
 import { SeedOptions } from '../../../src/core/defaults/seed-types.ts'
@@ -188,3 +190,21 @@ test('every store call of a seeding that overwrites fails once', async () => {
   await trial.run(WAYS.overwrite.begin)
   await expectNextWorks('overwrite', 'at the end')
 }, 120_000)
+
+test('a safety backup whose process died is settled by the next seeding', async () => {
+  await recordStart(trial.database.worker, {
+    id: randomUUID(),
+    tenantId: 'alpha',
+    tenantName: null,
+    backupType: 'pre_restore',
+    actor: SYSTEM,
+    runId: null,
+    storeUrl: trial.services.store.url,
+    name: null,
+    note: null,
+    tags: [],
+  })
+  await trial.run(WAYS.overwrite.begin)
+
+  await expectNextWorks('overwrite', 'after a process that died')
+})

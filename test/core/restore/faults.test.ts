@@ -28,7 +28,7 @@ const STORE_FAULTS = ['error', 'after-success', 'cut', 'time-out'] as const
 /** After so many attempts that failed, one without a fault must succeed. */
 const ATTEMPTS_BETWEEN_RUNS = 15
 /** The role alone is changed dozens of times, around statements that fail, too. */
-const MOST_OF_ONE = process.env.EVERY_FAULT === undefined ? 2 : Number.POSITIVE_INFINITY
+const MOST_OF_ONE = process.env.EVERY_FAULT === undefined ? 1 : Number.POSITIVE_INFINITY
 const CODES: Record<DatabaseFault['how'], string> = {
   error: 'database_unavailable',
   'after-success': 'database_unavailable',

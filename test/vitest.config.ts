@@ -51,6 +51,8 @@ export default defineConfig({
           globalSetup: ['test/support/global-setup.ts', 'test/support/unpack-browser.ts'],
           testTimeout: 120_000,
           hookTimeout: 180_000,
+          // Browser, stack and emulator on two cores that others use too: what fails twice is a fault.
+          retry: 1,
           expect: { poll: { timeout: 30_000 } },
         },
       },

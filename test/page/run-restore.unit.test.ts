@@ -32,7 +32,7 @@ const runOf = (more: object) => ({
   },
 })
 
-let answers: (() => Response)[]
+let answers: ((signal: AbortSignal) => Response | Promise<Response>)[]
 let asked: { name: string; body: unknown }[]
 
 beforeEach(() => {
@@ -43,11 +43,11 @@ beforeEach(() => {
     data: { session: SESSION },
     error: null,
   })
-  vi.stubGlobal('fetch', async (url: string, init: { body: string }) => {
+  vi.stubGlobal('fetch', async (url: string, init: { body: string; signal: AbortSignal }) => {
     asked.push({ name: url.split('/').at(-1) ?? '', body: JSON.parse(init.body) })
     const answer = answers.shift()
     if (answer === undefined) throw new TypeError('The network is gone.')
-    return answer()
+    return answer(init.signal)
   })
 })
 afterEach(() => {
@@ -60,6 +60,9 @@ const lines =
   (...all: object[]) =>
   () =>
     new Response(all.map((line) => `${JSON.stringify(line)}\n`).join(''))
+/** Takes what was sent and says nothing, until nobody listens any more. */
+const silence = (given: AbortSignal) =>
+  new Promise<Response>((_, reject) => given.addEventListener('abort', () => reject(given.reason)))
 const json =
   (body: object, status = 200) =>
   () =>
@@ -110,12 +113,10 @@ describe('asking', () => {
       data: { session: SESSION, user: USER },
       error: null,
     })
-    answers = [
-      lines({ type: 'result', status: 401, body: refusal('not_signed_in') }),
-      lines({ type: 'result', status: 401, body: refusal('not_signed_in') }),
-    ]
-    // Both carry the status of the refusal.
-    answers = answers.map((answer) => () => new Response(answer().body, { status: 401 }))
+    const line = lines({ type: 'result', status: 401, body: refusal('not_signed_in') })
+    // It carries the status of the refusal.
+    const refuse = () => new Response(line().body, { status: 401 })
+    answers = [refuse, refuse]
 
     const answer = await ask(services, errand, {}, signal)
 
@@ -157,6 +158,16 @@ describe('what was started with a key', () => {
 
     expect(await finding).toBe('r1')
     expect(asked[0]).toEqual({ name: 'get-run', body: { idempotency_key: 'key' } })
+  })
+
+  test('is asked for again where no answer comes in time', async () => {
+    answers = [silence, json(runOf({}))]
+
+    const finding = findStarted(services, 'key', {}, signal)
+    await vi.runAllTimersAsync()
+
+    expect(await finding).toBe('r1')
+    expect(asked).toHaveLength(2)
   })
 
   test('did not start, where it never comes', async () => {

@@ -155,7 +155,10 @@ const run = z.pipe(
 /** A restore or an undo, real or rehearsed, and how it stands. */
 export type RestoreRun = z.infer<typeof run>
 
-/** How a restore stands. Throws `RequestFailed`. */
+/** Longer than a function may take: what has not answered by then never will, and is asked again. */
+const ANSWER_MS = 40_000
+
+/** How a restore stands. Throws `RequestFailed`, also where no answer comes in time. */
 export async function readRestoreRun(
   services: PageServices,
   asked: { runId: string; after?: number } | { key: string },
@@ -165,7 +168,18 @@ export async function readRestoreRun(
     'key' in asked
       ? { idempotency_key: asked.key }
       : { run_id: asked.runId, after: asked.after ?? 0 }
-  return check(run, await callFunction(services, 'get-run', body, signal))
+  const silence = new AbortController()
+  const timer = setTimeout(() => silence.abort(), ANSWER_MS)
+  try {
+    const either = AbortSignal.any([signal, silence.signal])
+    return check(run, await callFunction(services, 'get-run', body, either))
+  } catch (error) {
+    signal.throwIfAborted()
+    if (!silence.signal.aborted) throw error
+    throw new RequestFailed('offline', 'The service did not answer in time.', { cause: error })
+  } finally {
+    clearTimeout(timer)
+  }
 }
 
 /** What is asked of which function. */
